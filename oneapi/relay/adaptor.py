@@ -1,0 +1,261 @@
+"""What an adaptor declares: how one provider is reached and which wire formats it speaks.
+
+An adaptor is a value. It declares; door, pipeline and forms read the declaration, and none of them names a provider.
+It does no I/O, reads no clock and invents nothing: the time, new ids and bought tokens are passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+from oneapi.errors import GatewayError, UpstreamRejected
+from oneapi.relay import ir
+from oneapi.relay.framing import Frame
+
+Mode = Literal[
+    "chat",
+    "completions",
+    "edits",
+    "embeddings",
+    "moderations",
+    "images",
+    "image_edits",
+    "image_variations",
+    "speech",
+    "transcription",
+    "translation",
+    "rerank",
+    "proxy",
+]
+FramingName = Literal["sse", "ndjson", "json_array", "aws", "raw"]
+Json = dict[str, Any]
+Headers = Mapping[str, str]  # names in lower case
+
+
+# ---- requests and replies of the upstream side ----
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamRequest:
+    """One HTTP request to a provider, ready to go but for transport settings.
+
+    `url` may be http(s), or ws(s): then `body` is the first text frame, and each text frame that comes is one line.
+    """
+
+    method: str = "POST"
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def with_headers(self, **more: str) -> UpstreamRequest:
+        """The same request with headers added; underscores in names become hyphens."""
+        return replace(self, headers={**self.headers, **{k.replace("_", "-"): v for k, v in more.items()}})
+
+
+@dataclass(frozen=True, slots=True)
+class WholeReply:
+    """A provider's answer read to its end."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A flow's wish to wait before it goes on."""
+
+    seconds: float
+
+
+# Several calls to one provider: the pipeline sends what is yielded and sends back its whole reply (None after a
+# Pause). Returned is the request whose reply is the answer, or an answer already whole.
+Flow = Generator[UpstreamRequest | Pause, WholeReply | None, UpstreamRequest | WholeReply]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A channel's key, its config fields, and, where the adaptor buys one, the access token of the moment."""
+
+    key: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BoughtToken:
+    """An access token and the Unix time at which it ends."""
+
+    value: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """All that an upstream URL may depend on."""
+
+    base_url: str  # without a trailing slash
+    path: str  # the endpoint's template
+    model: str
+    mode: Mode
+    stream: bool
+    fields: Mapping[str, str]
+    client_path: str  # as the client sent it: /v1/…
+    client_query: str = ""
+
+
+# ---- codecs ----
+
+
+class Watcher(Protocol):
+    """Reads over a verbatim stream's shoulder just what the meter needs, as cheaply as it can.
+
+    `feed` returns one of the sights below, and raises UpstreamRejected where the frame is the provider's error.
+    """
+
+    usage: ir.Usage | None
+    has_finished: bool  # a finish reason was seen
+
+    def feed(self, frame: Frame) -> int: ...
+    def take_text(self) -> str:
+        """Text of all kinds of output since the last call, for counting where the provider reports no usage."""
+
+
+NOTHING, CONTENT, USAGE_ONLY, LAST = range(4)
+# NOTHING: no content yet (a role chunk, a comment). CONTENT: output, or its end. USAGE_ONLY: a usage chunk that a
+# client who did not ask for it need not see. LAST: the event that tells a client that the answer is whole.
+
+
+class StreamParser(Protocol):
+    """Events of a provider's stream; the first is Begin. Raises UpstreamRejected for an error inside the stream,
+    and UpstreamGarbled for what cannot be read."""
+
+    def feed(self, frame: Frame) -> Iterable[ir.Event]: ...
+    def finish(self) -> Iterable[ir.Event]:
+        """At the end of the body. Raises UpstreamGarbled when the answer is not whole."""
+
+
+class StreamRenderer(Protocol):
+    """Bytes for the client, event by event; `finish` gives what must wait for settlement (`[DONE]`, message_stop…)."""
+
+    def feed(self, event: ir.Event) -> Iterable[bytes]: ...
+    def finish(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendering:
+    """What a renderer must be told because it may not invent it."""
+
+    id: str
+    created_at: int
+    model: str
+    wants_usage: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec:
+    """A wire format of one mode, in up to two directions; a missing half is None.
+
+    In mode chat the request and response are `ir.ChatRequest` and `ir.ChatResponse`; other modes have their own
+    records in `ir`. A codec that only ever goes verbatim (speech, say) has neither half, just its watcher.
+    """
+
+    name: str
+    # the upstream half
+    render_request: Callable[[Any], Json] | None = None
+    parse_response: Callable[[Json], Any] | None = None
+    stream_parser: Callable[[], StreamParser] | None = None
+    parse_error: Callable[[int, Headers, bytes], UpstreamRejected] | None = None
+    watcher: Callable[[], Watcher] | None = None
+    read_usage: Callable[[Json], ir.Usage | None] | None = None  # of a whole verbatim answer
+    read_text: Callable[[Json], str] | None = None  # of a whole verbatim answer, for counting
+    # the client half
+    parse_request: Callable[[Json], Any] | None = None
+    render_response: Callable[[Any, Rendering], Json] | None = None
+    stream_renderer: Callable[[Rendering], StreamRenderer] | None = None
+    render_error: Callable[[GatewayError], Json] | None = None
+    # fields of the IR that this protocol has no place for, by name ("n", "logprobs", "audio"…); see `convert`
+    cannot_carry: frozenset[str] = frozenset()
+
+
+# ---- adaptors ----
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where and how one mode is served. `path` may hold {model} and any config field in braces."""
+
+    path: str
+    codec: Codec
+    framing: FramingName = "sse"
+    stream_path: str = ""  # where streaming has a path of its own
+    flow: Callable[[UpstreamRequest, Credentials, float], Flow] | None = None  # (first request, credentials, now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One entry of `channels.config` that the admin form asks for."""
+
+    name: str
+    label: str = ""
+    hint: str = ""
+    default: str = ""
+    is_secret: bool = False
+    is_required: bool = False
+
+
+Sign = Callable[[UpstreamRequest, Credentials, float], UpstreamRequest]
+Edit = Callable[[Json], Json]
+
+
+def bearer(request: UpstreamRequest, credentials: Credentials, now: float) -> UpstreamRequest:
+    """`Authorization: Bearer <key>`, or the bought token where there is one."""
+    return replace(request, headers={**request.headers, "Authorization": f"Bearer {credentials.token or credentials.key}"})
+
+
+def header_key(name: str, prefix: str = "") -> Sign:
+    """The key in a header of its own."""
+
+    def sign(request: UpstreamRequest, credentials: Credentials, now: float) -> UpstreamRequest:
+        return replace(request, headers={**request.headers, name: prefix + credentials.key})
+
+    return sign
+
+
+def join(target: Target) -> str:
+    """Base URL and the endpoint's path with its braces filled."""
+    return target.base_url + target.path.format_map({**target.fields, "model": target.model})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adaptor:
+    """One channel type. `type` is One API's number, so that its databases are understood unchanged."""
+
+    type: int
+    name: str  # short and unique, for logs and metrics
+    label: str  # as people write it
+    base_url: str = ""  # "" means the operator must give one
+    endpoints: Mapping[Mode, Endpoint] = field(default_factory=dict)
+    url: Callable[[Target], str] = join
+    sign: Sign = bearer
+    edits: tuple[Edit, ...] = ()  # on the JSON that goes upstream
+    headers: Mapping[str, str] = field(default_factory=dict)
+    accepts: frozenset[str] = frozenset({"image_urls"})  # image_urls, images, audio, files…: see `convert`
+    has_stream_options: bool = True  # whether a usage chunk may be asked for
+    fields: tuple[Field, ...] = ()
+    legacy_field: str = ""  # the config field that the deprecated column `other` fills
+    key_hint: str = ""
+    owner: str = ""  # `owned_by` in model lists
+    models: tuple[str, ...] = ()
+    is_listed: bool = True  # whether its models stand in One API's static catalogue
+    retired: str = ""  # why the provider no longer answers; such a channel is refused with these words
+    note: str = ""
+    # bought credentials: the request that buys, None where the key serves as it is, and how its reply is read
+    token_request: Callable[[Credentials, float], UpstreamRequest | None] | None = None
+    parse_token: Callable[[WholeReply, float], BoughtToken] | None = None
+    # an account's balance: requests in turn, and their replies' sum in the provider's currency
+    balance_requests: Callable[[str, Credentials, float], tuple[UpstreamRequest, ...]] | None = None
+    parse_balance: Callable[[tuple[WholeReply, ...]], float] | None = None
+    balance_unit: str = ""
