@@ -121,6 +121,7 @@ class LogEntry:
     system_prompt_reset: bool = False
     token_id: int | None = None
     first_token_ms: int | None = None
+    requested_model: str | None = None
     receipt: str | None = None  # JSON: how the price came about
 
 
