@@ -208,6 +208,11 @@ class Field:
 
 Sign = Callable[[UpstreamRequest, Credentials, float], UpstreamRequest]
 Edit = Callable[[Json], Json]
+Edits = Callable[[str, Mode], tuple[Edit, ...]]  # (actual model, mode)
+
+
+def no_edits(model: str, mode: Mode) -> tuple[Edit, ...]:
+    return ()
 
 
 def bearer(request: UpstreamRequest, credentials: Credentials, now: float) -> UpstreamRequest:
@@ -240,7 +245,7 @@ class Adaptor:
     endpoints: Mapping[Mode, Endpoint] = field(default_factory=dict)
     url: Callable[[Target], str] = join
     sign: Sign = bearer
-    edits: tuple[Edit, ...] = ()  # on the JSON that goes upstream
+    edits: Edits = no_edits  # on the JSON that goes upstream; none for a model means that bytes may pass verbatim
     headers: Mapping[str, str] = field(default_factory=dict)
     accepts: frozenset[str] = frozenset({"image_urls"})  # image_urls, images, audio, files…: see `convert`
     has_stream_options: bool = True  # whether a usage chunk may be asked for
