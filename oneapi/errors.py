@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from greenlet import GreenletExit
+
 
 class GatewayError(Exception):
     """Anything that ends a call with an error the client is told about.
@@ -178,3 +180,16 @@ class UpstreamRejected(UpstreamError):
         if self.is_credential:
             return 502
         return self.upstream_status if 400 <= self.upstream_status <= 599 else 502
+
+
+class CallEnded(GreenletExit):
+    """Thrown into the greenlet that serves a call, wherever it waits. Not an error: nothing that catches Exception,
+    and no server's log, takes it for one."""
+
+
+class ClientGone(CallEnded):
+    """The client hung up."""
+
+
+class Draining(CallEnded):
+    """This worker stops, and the grace period is over: say so to the client and settle."""

@@ -132,6 +132,8 @@ class StreamParser(Protocol):
     """Events of a provider's stream; the first is Begin. Raises UpstreamRejected for an error inside the stream,
     and UpstreamGarbled for what cannot be read."""
 
+    is_done: bool  # the provider has said its last word: the end of the body need not be waited for
+
     def feed(self, frame: Frame) -> Iterable[ir.Event]: ...
     def finish(self) -> Iterable[ir.Event]:
         """At the end of the body. Raises UpstreamGarbled when the answer is not whole."""
@@ -169,8 +171,10 @@ class Codec:
     stream_parser: Callable[[], StreamParser] | None = None
     parse_error: Callable[[int, Headers, bytes], UpstreamRejected] | None = None
     watcher: Callable[[], Watcher] | None = None
-    read_usage: Callable[[Json], ir.Usage | None] | None = None  # of a whole verbatim answer
-    read_text: Callable[[Json], str] | None = None  # of a whole verbatim answer, for counting
+    # of a whole answer that passes as it came: its usage (raises UpstreamRejected for an error inside a 200), and the
+    # text of all it says, for counting where it reports no usage
+    read_usage: Callable[[bytes, Headers], ir.Usage | None] | None = None
+    read_text: Callable[[bytes, Headers], str] | None = None
     # the client half
     parse_request: Callable[[Json], Any] | None = None
     render_response: Callable[[Any, Rendering], Json] | None = None

@@ -190,6 +190,10 @@ class Exchange:
     system_prompt_reset: bool = False
     group_ratio: Decimal = Decimal(1)
     dropped: tuple[str, ...] = ()  # what the conversion could not carry
+    upstream_id: str = ""  # the provider's own request id
+    # for when the provider reports no usage: tokens of the request, and of what was delivered so far
+    count_input: Callable[[], int] = field(default=lambda: 0)
+    count_output: Callable[[], int] = field(default=lambda: 0)
     is_settled: bool = False
 
 
@@ -230,8 +234,10 @@ class Ports:
     fetch: Callable[[str], ir.Image]  # an image's or file's bytes, guarded
     count_tokens: Callable[[str, str], int]  # (text, model)
     is_cooling: Callable[[int, str], bool]  # (channel id, model): the breaker is open
+    sleep: Callable[[float], None]
     observe: Callable[[Exchange], None]  # channel health
     now: Callable[[], float]
     monotonic: Callable[[], float]
     new_id: Callable[[], str]
     rng: random.Random
+    must_ask_usage: bool = False  # ENFORCE_INCLUDE_USAGE
