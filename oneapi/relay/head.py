@@ -21,7 +21,7 @@ class Head:
     wants_usage: bool = False  # the client asked for a usage chunk at the stream's end
     max_output_tokens: int | None = None  # per choice, whatever the dialect calls it; None where the client states none
     n: int = 1  # choices asked for
-    input_bytes: int = 0  # UTF-8 length of what the model is given to read, or of the whole body where that is dearer to know
+    input_bytes: int = 0  # of the text to be read, in UTF-8; of the whole body where that is dearer to know
     image_size: str = ""
     image_quality: str = ""
     image_count: int = 0  # images asked for
