@@ -154,6 +154,7 @@ class Rendering:
     created_at: int
     model: str
     wants_usage: bool = True
+    request: Any = None  # the client's, in the records of its mode: an answer's form may depend on what was asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -422,3 +422,87 @@ def _add_logprobs(collected: dict[int, dict[str, list[Any]]], choice: int, more:
     for name, items in more.items():
         if isinstance(items, list):
             lists.setdefault(name, []).extend(items)
+
+
+# ---- modes other than chat, for providers with formats of their own ----
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingRequest:
+    """`inputs` are texts, or texts already in tokens. `encoding` is "" (as the provider likes), float or base64."""
+
+    model: str
+    inputs: tuple[str | tuple[int, ...], ...]
+    dimensions: int | None = None
+    encoding: str = ""
+    user: str = ""
+    extra: Extra = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingResponse:
+    """One vector for each input, in order."""
+
+    model: str = ""
+    vectors: tuple[tuple[float, ...], ...] = ()
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRequest:
+    """Pictures to make from a prompt. `size` is "<width>x<height>", "auto", or "" (as the provider likes)."""
+
+    model: str
+    prompt: str
+    n: int | None = None
+    size: str = ""
+    quality: str = ""
+    style: str = ""
+    response_format: str = ""  # url or b64_json
+    user: str = ""
+    extra: Extra = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeImage:
+    """By `url` or by base64 `data`."""
+
+    url: str = ""
+    data: str = ""
+    revised_prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageResponse:
+    created_at: int = 0
+    images: tuple[MadeImage, ...] = ()
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankRequest:
+    """Documents to be put in order of their relevance to `query`; each is a text, or an object with one."""
+
+    model: str
+    query: str
+    documents: tuple[str | Extra, ...]
+    top_n: int | None = None
+    returns_documents: bool | None = None
+    extra: Extra = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """`index` is the document's place in the request; `document` its text where the provider repeats it."""
+
+    index: int
+    score: float
+    document: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankResponse:
+    id: str = ""
+    model: str = ""
+    results: tuple[Ranked, ...] = ()  # best first
+    usage: Usage | None = None

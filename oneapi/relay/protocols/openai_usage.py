@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from oneapi.relay import ir
-from oneapi.relay.adaptor import Json
+from oneapi.relay.adaptor import Headers, Json
+from oneapi.relay.protocols.provider_error import error_in
 
 
 def parse_usage(block: object) -> ir.Usage | None:
@@ -25,8 +28,8 @@ def parse_usage(block: object) -> ir.Usage | None:
     total = _read(block, "total_tokens")
     if told_output is None and total is None:
         return None  # Databricks says this in every chunk but the last
-    incoming = _details(block, "prompt_tokens_details", "input_tokens_details")
-    outgoing = _details(block, "completion_tokens_details", "output_tokens_details")
+    incoming = _details(block, "prompt_tokens_details", "input_tokens_details", "input_token_details")
+    outgoing = _details(block, "completion_tokens_details", "output_tokens_details", "output_token_details")
     given, made = told_input or 0, told_output or 0
     audio_input = _read(incoming, "audio_tokens")
     reasoning = _read(outgoing, "reasoning_tokens")
@@ -110,3 +113,25 @@ def _read(block: Mapping[str, Any], name: str) -> int | None:
 
 def _first(*counts: int | None) -> int | None:
     return next((count for count in counts if count is not None), None)
+
+
+class _Answer(msgspec.Struct, gc=False):
+    usage: dict[str, Any] | None = None
+    error: Any = None
+
+
+_ANSWER = msgspec.json.Decoder(_Answer)
+
+
+def read_reported_usage(body: bytes, headers: Headers) -> ir.Usage | None:
+    """The usage of a whole answer of any mode, None where it reports none or is no JSON object.
+
+    Raises UpstreamRejected for an error inside a 200.
+    """
+    try:
+        answer = _ANSWER.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if answer.error and (refusal := error_in({"error": answer.error})) is not None:
+        raise refusal
+    return parse_usage(answer.usage)
