@@ -12,9 +12,7 @@ _MYSQL = ("mysql", "mariadb")
 # SQLite makes rowids only of columns whose type is exactly `integer`.
 Int: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
 Unsigned: TypeEngine[int] = Int.with_variant(mysql.BIGINT(unsigned=True), *_MYSQL)
-Float: TypeEngine[float] = (
-    Double().with_variant(REAL(), "sqlite").with_variant(Numeric(asdecimal=False), "postgresql")
-)
+Float: TypeEngine[float] = Double().with_variant(REAL(), "sqlite").with_variant(Numeric(asdecimal=False), "postgresql")
 Bool: TypeEngine[bool] = Boolean()
 # A string with an index, a default, or in a primary key: MySQL wants a length for those.
 Name: TypeEngine[str] = Text().with_variant(String(191), *_MYSQL)

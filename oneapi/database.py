@@ -1,0 +1,234 @@
+"""Databases: opening them, writing to them, reading from them.
+
+Every rule of a kind of database is kept with its own connections, so that the main database and the logs may be of
+different kinds. SQLite never stops the event loop for long: on it, a write that finds the file locked waits as a
+greenlet; what takes long, or must wait, runs in a native thread on `thread_engine`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import gevent
+from flask import Flask
+from gevent.lock import RLock
+from pymysql.constants import ER
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from oneapi.config import Config, ConfigError
+from oneapi.dsn import url_of
+from oneapi.extensions import db
+
+T = TypeVar("T")
+
+# A writer on the event loop waits inside SQLite no longer than this, because everything else waits with it.
+_LOOP_BUSY_S = 0.2
+_PATIENCE_S = 10.0
+_RETRIES = 5
+_DEADLOCKS = (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, "40P01", "40001")  # MySQL's numbers, PostgreSQL's states
+
+_sqlite_writer = RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """The engines of one process. Without LOG_SQL_DSN `logs` is the same object as `main`."""
+
+    main: Engine
+    logs: Engine
+
+    @property
+    def is_split(self) -> bool:
+        """Whether logs live in a database of their own, where no transaction of the main database reaches."""
+        return self.logs is not self.main
+
+    def dispose(self) -> None:
+        """Closes all connections that are not in use."""
+        self.main.dispose()
+        self.logs.dispose()
+
+
+def main_url(config: Config) -> URL:
+    """Where the main database is. Raises ConfigError."""
+    return _configured("SQL_DSN", config.sql_dsn, config)
+
+
+def logs_url(config: Config) -> URL:
+    """Where the logs are. Raises ConfigError."""
+    return _configured("LOG_SQL_DSN", config.log_sql_dsn, config) if config.log_sql_dsn.strip() else main_url(config)
+
+
+def open_databases(config: Config) -> Databases:
+    """The engines that a worker uses; they connect when first used. Raises ConfigError."""
+    main = open_engine(main_url(config), config)
+    return Databases(main, open_engine(logs_url(config), config) if config.log_sql_dsn.strip() else main)
+
+
+def open_engine(url: URL, config: Config, **options: Any) -> Engine:
+    """One database, ready to use; `options` win over `engine_options`."""
+    if config.debug_sql:
+        logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)  # read once, when an engine is made
+    engine = create_engine(url, **(engine_options(url, config) | options))
+    tune(engine)
+    return engine
+
+
+def init_app(app: Flask, databases: Databases) -> None:
+    """Binds `db` to the application, on these engines.
+
+    Flask-SQLAlchemy would make an engine per bind, and with it a second connection and transaction for the logs.
+    """
+    app.config["SQLALCHEMY_DATABASE_URI"] = databases.main.url
+    db.init_app(app)
+    with app.app_context():
+        cast(dict[str | None, Engine], db.engines).update({None: databases.main, "logs": databases.logs})
+
+
+def engine_options(url: URL, config: Config) -> dict[str, Any]:
+    """What SQLAlchemy's create_engine is given for a worker. Parameters of the DSN win over these."""
+    # Parameters would carry keys and password hashes into logs and error texts.
+    common: dict[str, Any] = {"hide_parameters": True, "pool_timeout": 10}
+    if url.get_backend_name() == "sqlite":
+        # isolation_level None: BEGIN is ours to send, see `tune`.
+        connect = {"timeout": _LOOP_BUSY_S, "isolation_level": None}
+        return common | {"connect_args": connect, "pool_size": 5, "max_overflow": 5}
+    size = min(config.sql_max_idle_conns, config.sql_max_open_conns)
+    pool: dict[str, Any] = {
+        "pool_size": size,
+        "max_overflow": config.sql_max_open_conns - size,
+        "pool_recycle": config.sql_max_lifetime,
+        "pool_pre_ping": True,
+        "pool_use_lifo": True,
+    }
+    if url.get_backend_name() == "mysql":
+        defaults: dict[str, Any] = {"connect_timeout": 5, "read_timeout": 60, "write_timeout": 60}
+        pool["isolation_level"] = "READ COMMITTED"
+    else:
+        # No parameter of the session is set: poolers such as PgBouncer refuse them. Nor are statements prepared on
+        # the server, where the next transaction may meet another connection.
+        defaults = {"connect_timeout": 5, "prepare_threshold": None, "tcp_user_timeout": 60000}
+    return common | pool | {"connect_args": {key: value for key, value in defaults.items() if key not in url.query}}
+
+
+def tune(engine: Engine) -> None:
+    """Makes SQLite durable, concurrent, and honest about who writes: for the other kinds nothing is left to do."""
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            # Changing to WAL wants the file for itself. Where another program reads it just now, this connection
+            # works in the old mode, and a later one will change it.
+            if not _is_locked(error):
+                raise
+        connection.execute("PRAGMA synchronous=FULL")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        # A transaction that reads first and writes then cannot wait for another writer: SQLite makes it fail.
+        is_write = connection.get_execution_options().get("write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+
+
+def thread_engine(engine: Engine, config: Config) -> Engine:
+    """The same database for native threads. On SQLite: connections of its own that wait SQLITE_BUSY_TIMEOUT for the
+    lock, made per use, because a pool that greenlets share is not for threads; `run_write` then takes no green lock.
+    The other drivers cooperate with gevent by themselves, and get the engine back.
+    """
+    if engine.dialect.name != "sqlite":
+        return engine
+    connect = {"timeout": config.sqlite_busy_timeout / 1000, "isolation_level": None}
+    options: dict[str, Any] = {"poolclass": NullPool, "hide_parameters": True, "connect_args": connect}
+    threaded = create_engine(engine.url, execution_options={"native": True}, **options)
+    tune(threaded)
+    return threaded
+
+
+def run_write(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """Runs `work` in one short write transaction and gives its result.
+
+    `work` must wait on nothing but the database, and may be run again where the transaction lost against another:
+    what it does beside the database must bear that.
+    """
+    if engine.dialect.name != "sqlite":
+        return _retried(engine, work)
+    if engine.get_execution_options().get("native"):
+        return _transaction(engine, work)
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            with _sqlite_writer:
+                return _transaction(engine, work)
+        except OperationalError as error:
+            if not _is_locked(error.orig) or time.monotonic() > deadline:
+                raise
+        gevent.sleep(random.uniform(0.005, 0.05))
+
+
+def run_read(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """Runs `work`, which only reads and may take long, in one transaction; on SQLite in a native thread.
+
+    Rows must be fetched within `work`: the connection is closed after it.
+    """
+
+    def read() -> T:
+        with engine.connect() as connection, connection.begin():
+            return work(connection)
+
+    return in_thread(read) if engine.dialect.name == "sqlite" else read()
+
+
+def in_thread(work: Callable[[], T]) -> T:
+    """Runs `work` in gevent's pool of native threads, so that other greenlets go on meanwhile."""
+    return gevent.get_hub().threadpool.apply(work)
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether a database failed because it is away, full or too busy, rather than because of what it was asked."""
+    return isinstance(error, (OperationalError, InterfaceError, PoolTimeout)) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )
+
+
+def _retried(engine: Engine, work: Callable[[Connection], T]) -> T:
+    for attempt in range(_RETRIES):
+        try:
+            return _transaction(engine, work)
+        except DBAPIError as error:
+            if not _is_deadlock(error) or attempt + 1 == _RETRIES:
+                raise
+        gevent.sleep(random.uniform(0, 0.02 * 2**attempt))
+    raise AssertionError("unreachable")
+
+
+def _transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
+    with engine.connect().execution_options(write=True) as connection, connection.begin():
+        return work(connection)
+
+
+def _is_locked(error: BaseException | None) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _is_deadlock(error: DBAPIError) -> bool:
+    original = error.orig
+    number = original.args[0] if original and original.args else None
+    return number in _DEADLOCKS or getattr(original, "sqlstate", None) in _DEADLOCKS
+
+
+def _configured(name: str, dsn: str, config: Config) -> URL:
+    try:
+        return url_of(dsn, config.sqlite_path)
+    except ValueError as error:
+        raise ConfigError(f"{name} {error}.") from None
