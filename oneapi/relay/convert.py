@@ -44,6 +44,7 @@ class ClientRequest:
     """The client's request as parsed so far; each deeper reading is made once, when first asked for."""
 
     call: Call
+    body: bytes  # without its Content-Encoding
     codec: Codec  # the dialect's
     head: Head
     fetched: Mapping[str, ir.Image] = field(default_factory=dict)
@@ -56,7 +57,7 @@ class ClientRequest:
     def json(self) -> Json:
         """The body as an object. Whoever edits it copies it first."""
         try:
-            parsed = json.loads(self.call.body)
+            parsed = json.loads(self.body)
         except (ValueError, RecursionError) as error:
             raise InvalidRequest("The request body is not valid JSON.") from error
         if not isinstance(parsed, dict):
@@ -117,9 +118,9 @@ def to_upstream(
         fidelity = "patched" if changes or (client.is_multipart and route.model != head.model) else "verbatim"
         content_type = client.call.headers.get("content-type") or content_type
         if fidelity == "verbatim":
-            body = client.call.body
+            body = client.body
         elif client.is_multipart:
-            body = openai_audio.with_model(client.call.body, content_type, route.model)
+            body = openai_audio.with_model(client.body, content_type, route.model)
         else:
             patched = client.json
             for change in changes:

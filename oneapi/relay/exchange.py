@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Protocol
 
 from oneapi.relay import ir
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What a client sent: one request on a relay path. `body` is decoded from its Content-Encoding."""
+    """What a client sent, but for its body: one request on a relay path."""
 
     request_id: str
     dialect: str
@@ -30,7 +31,6 @@ class Call:
     path: str
     query: str
     headers: Mapping[str, str]  # names in lower case
-    body: bytes
     client_ip: str
     received_at: float  # Unix seconds
     received_s: float  # on the monotonic clock
@@ -56,6 +56,9 @@ class Caller:
     channel_id: int | None = None  # pinned by the key's suffix
     token_expires_at: int = -1
     limits: Mapping[str, Any] = field(default_factory=dict)
+
+    def may_use(self, model: str) -> bool:
+        return not self.models or model in self.models or any(fnmatchcase(model, item) for item in self.models)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +220,9 @@ class Directory(Protocol):
 
     def channel(self, channel_id: int) -> Channel | None:
         """An enabled channel by its id."""
+
+    def models(self, group: str) -> Mapping[str, str]:
+        """Models that enabled channels serve for the group, each with the owner its channel type names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ complete (`[DONE]`, message_stop…) is never in what `pull` returns: it waits i
 
     Verbatim     upstream's bytes, watched frame by frame
     Translated   upstream's events, rendered in the client's dialect
+    Replayed     a whole answer, told as a stream
     RawBody      bytes without boundaries (speech)
 """
 
@@ -46,10 +47,10 @@ class Meter:
     def output_tokens(self) -> int:
         """Tokens of all text so far; the text is let go."""
         if self._pieces:
-            text = "".join(self._pieces)
+            tokens = self._count("".join(self._pieces))  # may wait, and be killed there: let go of the text after it
             self._pieces.clear()
             self._characters = 0
-            self._tokens += self._count(text)
+            self._tokens += tokens
         return self._tokens
 
 
@@ -189,6 +190,39 @@ class Translated:
                 case ir.Finish():
                     self.has_begun = True
             out.extend(self._renderer.feed(event))
+
+
+class Replayed:
+    """A whole answer told as a stream, for a client who asked for one."""
+
+    __slots__ = ("_events", "_meter", "_renderer", "has_begun", "is_whole", "last", "usage")
+
+    def __init__(self, events: Iterable[ir.Event], renderer: StreamRenderer, *, count: Callable[[str], int]) -> None:
+        self._events = events
+        self._renderer = renderer
+        self._meter = Meter(count)
+        self.usage: ir.Usage | None = None
+        self.has_begun = True
+        self.is_whole = False
+        self.last = b""
+
+    def output_tokens(self) -> int:
+        return self._meter.output_tokens()
+
+    def pull(self, seconds: float) -> bytes | None:
+        out: list[bytes] = []
+        for event in self._events:
+            match event:
+                case ir.Usage():
+                    self.usage = event
+                case ir.Delta():
+                    self._meter.add(event.text)
+                case ir.Open():
+                    self._meter.add(_spoken(event.part))
+            out.extend(self._renderer.feed(event))
+        self.is_whole = True
+        self.last = self._renderer.finish()
+        return b"".join(out)
 
 
 def _spoken(part: ir.Part) -> str:

@@ -1,0 +1,381 @@
+"""The relay's door: a WSGI callable that stands in front of Flask and takes the relay's paths.
+
+It packs what the client sent into a `Call`, has the pipeline answer it, and turns `Reply` and errors into WSGI
+responses. It watches the client's socket, so that a client who hangs up while the provider is silent is noticed at once,
+and it keeps the greenlets of running calls, so that a stopping worker can end and settle them (docs/architecture.md §2,
+§6; spec relay.md §1).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import socket
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from http.client import responses
+from typing import Any
+
+import gevent
+import gevent.socket
+from gevent.hub import get_hub
+
+from oneapi.errors import (
+    ClientGone,
+    Draining,
+    GatewayError,
+    InvalidRequest,
+    NotImplementedHere,
+    TooLarge,
+    Unavailable,
+)
+from oneapi.relay import catalogue, pipeline, rawproxy
+from oneapi.relay.convert import dumps
+from oneapi.relay.dialects import error_json
+from oneapi.relay.exchange import Call, Ports, Reply
+from oneapi.relay.paths import Asked, asked
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID_HEADER = "X-Oneapi-Request-Id"
+SEND_TIMEOUT_S = 60  # a client that does not read for so long is gone
+
+LIVE: set[gevent.Greenlet] = set()
+_state = {"draining": False}
+
+StartResponse = Callable[..., Any]
+Environ = dict[str, Any]
+
+
+def is_draining() -> bool:
+    return _state["draining"]
+
+
+def drain(grace_s: float) -> None:
+    """Refuses new calls, gives running ones `grace_s` to end by themselves, then ends and settles those that are left.
+
+    Called in a greenlet of its own when the worker was told to stop.
+    """
+    _state["draining"] = True
+    until_s = time.monotonic() + grace_s
+    while LIVE and time.monotonic() < until_s:
+        gevent.sleep(0.1)
+    if LIVE:
+        log.warning("Stopping: %d running calls are ended and settled.", len(LIVE))
+    for greenlet in list(LIVE):
+        gevent.kill(greenlet, Draining())
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A request as a server read it. `read_body` reads it at most once, up to the given number of bytes and one more."""
+
+    method: str
+    path: str  # as sent, undecoded
+    query: str
+    headers: Mapping[str, str]  # names in lower case
+    client_ip: str
+    host: str
+    read_body: Callable[[int], bytes]
+
+
+@dataclass(slots=True)
+class Answered:
+    """What goes back, whichever server sends it."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: Iterable[bytes]
+    close: Callable[[], None]
+
+
+class RelayDoor:
+    """`app.wsgi_app = RelayDoor(app.wsgi_app, ports, max_body_bytes=…)`: relay paths never enter Flask."""
+
+    def __init__(
+        self,
+        beyond: Callable[..., Iterable[bytes]],
+        ports: Ports,
+        *,
+        max_body_bytes: int,
+        client_address: Callable[[str, str], str],
+    ) -> None:
+        self.beyond = beyond
+        self.ports = ports
+        self.max_body_bytes = max_body_bytes
+        self.client_address = client_address  # (peer, X-Forwarded-For) → the client's own address
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        method = environ["REQUEST_METHOD"]
+        raw_path, _, query = environ.get("RAW_URI", environ["PATH_INFO"]).partition("?")
+        origin = environ.get("HTTP_ORIGIN")
+        if method == "OPTIONS" and origin and _is_foreign(origin, environ.get("HTTP_HOST", "")):
+            start_response("204 No Content", _preflight(environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")))
+            return ()
+        wanted = asked(method, raw_path)
+        if wanted is None:
+            return self.beyond(environ, start_response)
+        watch = Watch(environ.get("gunicorn.socket"))
+
+        def read_body(limit: int) -> bytes:
+            body = _read(environ, limit)
+            watch.start()
+            return body
+
+        incoming = Incoming(
+            method=method,
+            path=raw_path,
+            query=query,
+            headers=_headers(environ),
+            client_ip=environ.get("REMOTE_ADDR", ""),
+            host=environ.get("HTTP_HOST", ""),
+            read_body=read_body,
+        )
+        try:
+            answered = self.answer(wanted, incoming)
+            start_response(_status_line(answered.status), answered.headers)
+        except BaseException:
+            watch.stop()
+            raise
+        return _Body(answered, watch)
+
+    def answer(self, wanted: Asked, incoming: Incoming) -> Answered:
+        """The whole answer to one request on a relay path, errors included. Only CallEnded passes through."""
+        request_id = self.ports.new_id()
+        headers = [(REQUEST_ID_HEADER, request_id)]
+        origin = incoming.headers.get("origin")
+        if origin and _is_foreign(origin, incoming.host):
+            headers += _CORS
+        try:
+            reply = self._reply(wanted, incoming, request_id)
+        except Draining:
+            reply = _error_reply(wanted.dialect, _restarting(), request_id)
+        except GatewayError as error:
+            reply = _error_reply(wanted.dialect, error, request_id)
+        except Exception:
+            log.exception("request %s failed", request_id)
+            reply = _crash_reply(request_id)
+        if isinstance(reply.body, tuple):
+            headers.append(("Content-Length", str(sum(map(len, reply.body)))))
+        return Answered(reply.status, [*reply.headers, *headers], reply.body, reply.close)
+
+    def _reply(self, wanted: Asked, incoming: Incoming, request_id: str) -> Reply:
+        if is_draining():
+            raise Unavailable("This server is stopping. Please try again.", retry_after_s=1)
+        call = Call(
+            request_id=request_id,
+            dialect=wanted.dialect,
+            mode=wanted.mode,
+            method=incoming.method,
+            path=incoming.path,
+            query=incoming.query,
+            headers=incoming.headers,
+            client_ip=incoming.client_ip,
+            received_at=self.ports.now(),
+            received_s=self.ports.monotonic(),
+            path_model=wanted.model,
+            channel_id=wanted.channel_id,
+        )
+        match wanted.task:
+            case "relay":
+                return pipeline.relay(call, lambda: self._body(incoming), self.ports)
+            case "proxy":
+                return rawproxy.relay(call, lambda: incoming.read_body(self.max_body_bytes), self.ports)
+            case "list_models":
+                return json_reply(catalogue.model_list(self.ports.authenticate(call), self.ports.directory()))
+            case "retrieve_model":
+                caller = self.ports.authenticate(call)
+                return json_reply(catalogue.one_model(wanted.model, caller, self.ports.directory()))
+            case "not_implemented":
+                self.ports.authenticate(call)
+                raise NotImplementedHere(f"{incoming.method} {incoming.path} is not implemented by this gateway.")
+
+    def _body(self, incoming: Incoming) -> bytes:
+        body = incoming.read_body(self.max_body_bytes)
+        encoding = incoming.headers.get("content-encoding", "").strip().lower()
+        return body if encoding in ("", "identity") else _inflated(body, encoding, self.max_body_bytes)
+
+
+# ---- one connection ----
+
+
+class Watch:
+    """Ends the greenlet that serves a call when its client hangs up. No greenlet and no timer of its own.
+
+    From its making the call is among the live ones; the socket is watched from `start`, when the request was read.
+    """
+
+    __slots__ = ("_greenlet", "_socket", "_watcher")
+
+    def __init__(self, client: gevent.socket.socket | None) -> None:
+        self._greenlet = gevent.getcurrent()
+        self._socket = client
+        self._watcher: Any = None
+        LIVE.add(self._greenlet)
+
+    def start(self) -> None:
+        if self._socket is not None:
+            self._socket.settimeout(SEND_TIMEOUT_S)
+            self._watcher = get_hub().loop.io(self._socket.fileno(), 1)
+            self._watcher.start(self._readable)
+
+    def _readable(self) -> None:
+        watcher, client = self._watcher, self._socket
+        if watcher is None or client is None:
+            return
+        try:
+            # below gevent's own socket, which would wait: this runs in the event loop
+            gone = not client._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            gone = True
+        watcher.stop()
+        if gone:
+            get_hub().loop.run_callback(self._end)
+
+    def _end(self) -> None:
+        if self._watcher is not None:  # still the same call: the greenlet may have gone on to the next request
+            self._greenlet.throw(ClientGone())
+
+    def stop(self) -> None:
+        LIVE.discard(self._greenlet)
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.stop()
+            watcher.close()
+
+
+class _Body:
+    """What WSGI iterates; `close` is called however the response ended."""
+
+    __slots__ = ("_answered", "_watch")
+
+    def __init__(self, answered: Answered, watch: Watch) -> None:
+        self._answered = answered
+        self._watch = watch
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._answered.body)
+
+    def close(self) -> None:
+        try:
+            self._answered.close()
+        finally:
+            self._watch.stop()
+
+
+# ---- reading a request ----
+
+
+def _headers(environ: Environ) -> dict[str, str]:
+    headers = {
+        name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")
+    }
+    for name, key in (("content-type", "CONTENT_TYPE"), ("content-length", "CONTENT_LENGTH")):
+        if value := environ.get(key):
+            headers[name] = value
+    return headers
+
+
+def _read(environ: Environ, limit: int) -> bytes:
+    length = environ.get("CONTENT_LENGTH") or ""
+    if length.isdigit() and int(length) > limit:
+        raise too_large(limit)
+    body: bytes = environ["wsgi.input"].read(limit + 1)
+    if len(body) > limit:
+        raise too_large(limit)
+    return body
+
+
+def _inflated(body: bytes, encoding: str, limit: int) -> bytes:
+    """The body without its gzip or deflate coding, never more than the limit (a small body may inflate to gigabytes)."""
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise InvalidRequest(f"Content-Encoding {encoding[:40]} is not supported. Send gzip, deflate or none.")
+    windows = (31,) if encoding != "deflate" else (15, -15)  # deflate: with zlib's frame, or, as some send it, bare
+    for window in windows:
+        inflater = zlib.decompressobj(window)
+        try:
+            inflated = inflater.decompress(body, limit + 1)
+        except zlib.error:
+            continue
+        if len(inflated) > limit:
+            raise too_large(limit)
+        if inflater.eof:
+            return inflated
+        break
+    raise InvalidRequest(f"The request body is not valid {encoding} data.")
+
+
+def too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The request body is larger than the {limit // (1024 * 1024)} MiB this gateway takes.")
+
+
+# ---- headers and errors of a response ----
+
+_CORS = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Expose-Headers", f"{REQUEST_ID_HEADER}, X-Request-Id, X-OneAPI-Dropped, Retry-After"),
+)
+
+
+def _is_foreign(origin: str, host: str) -> bool:
+    return origin not in (f"http://{host}", f"https://{host}")
+
+
+def _preflight(asked_headers: str) -> list[tuple[str, str]]:
+    """A literal `*` does not cover Authorization in browsers: the headers asked for are named."""
+    safe = "".join(character for character in asked_headers if character.isalnum() or character in "-_, ")
+    return [
+        ("Access-Control-Allow-Origin", "*"),
+        ("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"),
+        ("Access-Control-Allow-Headers", safe or "*"),
+        ("Access-Control-Max-Age", "43200"),
+        ("Vary", "Origin, Access-Control-Request-Headers"),
+        (REQUEST_ID_HEADER, new_request_id()),
+    ]
+
+
+def _status_line(status: int) -> str:
+    return f"{status} {responses.get(status, 'Error')}"
+
+
+def json_reply(body: Mapping[str, Any], status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
+    whole = dumps(dict(body))
+    return Reply(status=status, headers=(("Content-Type", "application/json"), *headers), body=(whole,), close=_nothing)
+
+
+def _error_reply(dialect: str, error: GatewayError, request_id: str) -> Reply:
+    headers = ()
+    if error.retry_after_s is not None:
+        headers = (("Retry-After", str(math.ceil(error.retry_after_s))),)
+    return json_reply(error_json(dialect, error, request_id), error.client_status, headers)
+
+
+def _restarting() -> GatewayError:
+    return Unavailable("This server is restarting. Please send the request again.", retry_after_s=1)
+
+
+def _crash_reply(request_id: str) -> Reply:
+    message = f"The gateway failed at this request; its log says why. (request id: {request_id})"
+    return json_reply({"error": {"message": message, "type": "one_api_panic"}}, 500)
+
+
+def _nothing() -> None:
+    pass
+
+
+def new_request_id() -> str:
+    """Local time to the second, the nanoseconds within it, and eight random digits (spec relay.md §1.3)."""
+    now_ns = time.time_ns()
+    second, nanoseconds = divmod(now_ns, 1_000_000_000)
+    return f"{_second_text(second)}{nanoseconds}{random.randrange(10**7, 10**8)}"
+
+
+@lru_cache(maxsize=2)
+def _second_text(second: int) -> str:
+    return time.strftime("%Y%m%d%H%M%S", time.localtime(second))
