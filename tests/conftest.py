@@ -10,7 +10,7 @@ import pytest
 
 from tests.needs import lacking
 
-pytest_plugins = ["tests.gateway"]
+pytest_plugins = ["tests.gateway", "tests.servers"]
 
 ROOT = Path(__file__).parent.parent
 
