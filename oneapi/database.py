@@ -68,8 +68,10 @@ def logs_url(config: Config) -> URL:
 
 def open_databases(config: Config) -> Databases:
     """The engines that a worker uses; they connect when first used. Raises ConfigError."""
-    main = open_engine(main_url(config), config)
-    return Databases(main, open_engine(logs_url(config), config) if config.log_sql_dsn.strip() else main)
+    is_split = bool(config.log_sql_dsn.strip())
+    # Whoever writes a log row within a transaction of the main database reads this (services/logs.py).
+    main = open_engine(main_url(config), config, execution_options={"has_outbox": is_split})
+    return Databases(main, open_engine(logs_url(config), config) if is_split else main)
 
 
 def open_engine(url: URL, config: Config, **options: Any) -> Engine:
@@ -150,7 +152,9 @@ def thread_engine(engine: Engine, config: Config) -> Engine:
         return engine
     connect = {"timeout": config.sqlite_busy_timeout / 1000, "isolation_level": None}
     options: dict[str, Any] = {"poolclass": NullPool, "hide_parameters": True, "connect_args": connect}
-    threaded = create_engine(engine.url, execution_options={"native": True}, **options)
+    threaded = create_engine(
+        engine.url, execution_options={**engine.get_execution_options(), "native": True}, **options
+    )
     tune(threaded)
     return threaded
 

@@ -1,0 +1,166 @@
+"""Texts of the management API, in English and Chinese: what a refusal says to the person who meets it.
+
+The panel's own labels are Babel catalogues beside this file. These texts stand apart because services raise them by
+key, with neither a request nor a framework at hand. Clients must not match on them (spec management.md §4.1).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Language = Literal["en", "zh"]
+
+
+def language_of(accept_language: str | None) -> Language:
+    """Chinese where the header begins with zh, English otherwise. Source: One API, which looks at no more than that."""
+    return "zh" if (accept_language or "").lstrip()[:2].lower() == "zh" else "en"
+
+
+def text(key: str, language: Language, **values: object) -> str:
+    """The message of that key with its values filled in."""
+    english, chinese = MESSAGES[key]
+    return (chinese if language == "zh" else english).format(**values)
+
+
+MESSAGES: dict[str, tuple[str, str]] = {
+    # ---- the request itself ----
+    "invalid_parameter": ("Invalid parameter: {reason}", "无效的参数：{reason}"),
+    "invalid_input": ("Invalid input: {reason}", "输入不合法：{reason}"),
+    "body_is_no_object": ("the body must be a JSON object", "请求体必须是 JSON 对象"),
+    "field_has_wrong_type": ("a field has the wrong type ({detail})", "字段类型错误（{detail}）"),
+    "id_is_missing": ("an id is required", "缺少 id"),
+    "too_large": ("The request body is too large", "请求体过大"),
+    "record_not_found": ("Record not found", "记录不存在"),
+    "internal_error": (
+        "Something went wrong on our side. The log has the details under request id {request_id}",
+        "服务器内部错误，请凭请求 ID {request_id} 查询日志",
+    ),
+    "database_away": ("The database cannot be reached; try again shortly", "数据库暂时不可用，请稍后重试"),
+    "too_many_requests": ("Too many requests; try again in {seconds} s", "请求过于频繁，请在 {seconds} 秒后重试"),
+    "too_many_attempts": (
+        "Too many failed attempts; try again in {seconds} s",
+        "失败次数过多，请在 {seconds} 秒后重试",
+    ),
+    # ---- who asks ----
+    "not_logged_in": (
+        "Not logged in, and no access token was given",
+        "尚未登录，请求中也没有访问令牌",
+    ),
+    "access_token_invalid": ("The access token is invalid", "访问令牌不正确"),
+    "account_disabled": ("This account is disabled", "该账户已停用"),
+    "role_too_low": ("Your role does not permit this", "您的角色不允许执行此操作"),
+    # ---- accounts ----
+    "password_login_disabled": (
+        "The administrator has switched off login by password",
+        "本站未开放密码登录",
+    ),
+    "credentials_wrong": (
+        "The name or password is wrong, or the account is disabled",
+        "名称或密码不正确，或账户已停用",
+    ),
+    "registration_disabled": ("The administrator has switched off registration", "本站未开放注册"),
+    "password_registration_disabled": (
+        "The administrator has switched off registration by password; please use a third-party account",
+        "本站未开放密码注册，请使用第三方账户",
+    ),
+    "email_and_code_required": (
+        "An e-mail address and its verification code are required",
+        "注册需要填写邮箱地址及其验证码",
+    ),
+    "code_wrong": ("The verification code is wrong or has expired", "验证码不正确或已失效"),
+    "username_required": ("a user name is required", "用户名不能为空"),
+    "username_too_long": ("a user name has at most {limit} characters", "用户名最多 {limit} 个字符"),
+    "username_taken": ("This user name is taken", "该用户名已被使用"),
+    "display_name_too_long": ("a display name has at most {limit} characters", "显示名称最多 {limit} 个字符"),
+    "email_too_long": ("an e-mail address has at most {limit} characters", "邮箱地址最多 {limit} 个字符"),
+    "group_too_long": ("a group name has at most {limit} characters", "分组名称最多 {limit} 个字符"),
+    "password_length": (
+        "a password has {least} to {most} characters and at most 72 bytes",
+        "密码长度为 {least} 到 {most} 个字符，且不超过 72 字节",
+    ),
+    "current_password_wrong": ("The current password is wrong", "当前密码错误"),
+    "user_not_found": ("There is no such user", "用户不存在"),
+    "role_not_below_yours": (
+        "You cannot act on a user whose role is equal to yours or higher",
+        "不能操作角色与您相同或更高的用户",
+    ),
+    "role_not_grantable": (
+        "A role must be 1 (common) or 10 (administrator), and below your own",
+        "角色只能是 1（普通用户）或 10（管理员），并且要低于您自己的角色",
+    ),
+    "root_is_protected": (
+        "A root account cannot be disabled, deleted or demoted",
+        "超级管理员账户不能停用、删除或降级",
+    ),
+    "status_not_settable": (
+        "A user's status can be set to 1 (enabled) or 2 (disabled)",
+        "用户状态只能设置为 1（启用）或 2（停用）",
+    ),
+    "only_root_promotes": (
+        "Only root may make a user an administrator",
+        "只有超级管理员可以任命管理员",
+    ),
+    "already_admin": ("This user is an administrator already", "该用户本来就是管理员"),
+    "already_common": ("This user is a common user already", "该用户本来就是普通用户"),
+    "action_unknown": ("There is no such action: {action}", "未知的操作：{action}"),
+    "quota_negative": ("the quota must not be negative", "额度不能为负数"),
+    "quota_too_large": ("the quota is too large", "额度过大"),
+    # ---- tokens ----
+    "token_name_too_long": ("a token's name has at most {limit} characters", "令牌名称最多 {limit} 个字符"),
+    "subnet_invalid": (
+        "{subnet} is neither a network (10.0.0.0/8) nor an address",
+        "无效的网段：{subnet}",
+    ),
+    "subnet_too_long": ("the list of networks has at most {limit} characters", "网段列表最多 {limit} 个字符"),
+    "token_expired": (
+        "The token has expired: change its expiry first, then enable it",
+        "令牌已过期：请先更改到期时间，再启用",
+    ),
+    "token_exhausted": (
+        "The token's quota is used up: change its quota first, then enable it",
+        "令牌额度已用完：请先更改额度，再启用",
+    ),
+    "token_status_unknown": (
+        "A token's status can be set to 1 (enabled) or 2 (disabled)",
+        "令牌状态只能设置为 1（启用）或 2（停用）",
+    ),
+    # ---- channels ----
+    "channel_not_found": ("There is no such channel", "渠道不存在"),
+    "channel_key_required": ("a channel needs a key", "密钥不能为空"),
+    "channel_type_unknown": ("there is no channel type {type}", "未知的渠道类型：{type}"),
+    "channel_models_required": ("a channel needs at least one model", "渠道至少需要一个模型"),
+    "channel_status_unknown": (
+        "a channel's status can be set to 1 (enabled) or 2 (disabled)",
+        "渠道状态只能设置为 1（启用）或 2（停用）",
+    ),
+    "channel_weight_negative": ("a channel's weight must not be negative", "渠道权重不能为负数"),
+    "model_mapping_invalid": (
+        "the model mapping must be a JSON object of texts, such as {{\"gpt-4\": \"gpt-4o\"}}",
+        "模型映射必须是值为字符串的 JSON 对象，例如 {{\"gpt-4\": \"gpt-4o\"}}",
+    ),
+    "config_invalid": ("{field} must be a JSON object", "{field} 必须是 JSON 对象"),
+    "value_too_long": (
+        "{field} has at most {limit} characters in this database",
+        "{field} 在此数据库中最多 {limit} 个字符",
+    ),
+    "value_has_nul": ("{field} must not hold a zero character", "{field} 不能包含空字符"),
+    # ---- redemption codes ----
+    "redemption_name_length": ("a code's name has 1 to {limit} characters", "兑换码名称为 1 到 {limit} 个字符"),
+    "redemption_count": ("the number of codes must be 1 to {limit}", "兑换码数量为 1 到 {limit}"),
+    "redemption_quota": ("a code's quota must be above 0", "兑换码额度必须大于 0"),
+    "redemption_status_unknown": (
+        "a code's status can be set to 1 (unused) or 2 (disabled)",
+        "兑换码状态只能设置为 1（未使用）或 2（停用）",
+    ),
+    "redemption_is_used": ("A used code cannot be changed", "已使用的兑换码无法修改"),
+    "code_required": ("No redemption code was given", "请输入兑换码"),
+    "code_unknown": ("This redemption code is not valid", "兑换码不正确"),
+    "code_used": ("This redemption code has been used", "这个兑换码已经用过"),
+    "code_expired": ("This redemption code has expired", "这个兑换码已经过期"),
+    # ---- logs ----
+    "target_timestamp_required": ("a target_timestamp is required", "需要提供 target_timestamp"),
+    "log_types_unknown": ("log types are numbers from 1 to 6", "日志类型必须是 1 到 6 的数字"),
+    # ---- options ----
+    "option_key_required": ("an option needs a key", "选项名称不能为空"),
+    "option_invalid": ("{reason}", "{reason}"),
+}

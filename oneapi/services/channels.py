@@ -1,0 +1,391 @@
+"""Channels: accounts at providers, saved together with the abilities that follow from them.
+
+An ability row stands for each distinct model of the channel in each of its groups. Rows are compared and only what
+differs is written, in the transaction of the channel itself, so that no reader ever finds a channel half reachable.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from sqlalchemy import Connection, Engine, and_, delete, insert, or_, select, update
+
+from oneapi.database import run_write
+from oneapi.models import Ability, Channel, ChannelHealth
+from oneapi.services import audit, revisions
+from oneapi.services.audit import MASKED, SYSTEM, Actor, Change
+from oneapi.services.forms import Int64, given
+from oneapi.services.health import Change as HealthChange
+from oneapi.services.numbers import id_of
+from oneapi.services.paging import Listing, Page, listed
+from oneapi.services.refusal import Refusal, invalid_input
+from oneapi.services.rows import AnyRow, inserted_id
+
+ENABLED, DISABLED, AUTO_DISABLED = 1, 2, 3
+TYPE_PROXY = 43  # a channel that passes requests on as they are and needs no models
+
+# What One API's update skips when it is empty, and what it writes whenever it is present (spec management.md §1.9).
+_KEPT_WHEN_EMPTY = ("type", "key", "status", "name", "models", "group", "config")
+_WRITTEN_WHEN_PRESENT = (
+    "weight", "base_url", "other", "model_mapping", "priority", "system_prompt", "tag", "settings",
+)  # fmt: skip
+_SECRET = frozenset({"key", "config", "settings"})  # the last two may hold keys and proxies' passwords
+
+_GROUP_NAME_LIMIT = 32  # abilities.group
+_MODEL_NAME_LIMIT = 191  # abilities.model, on MySQL
+_CHARACTERS: Mapping[str, Mapping[str, int]] = {
+    "mysql": {"name": 191, "base_url": 191, "group": 255, "tag": 191},
+    "postgresql": {"group": 255, "tag": 191},
+}
+_BYTES: Mapping[str, Mapping[str, int]] = {
+    "mysql": {"key": 65535, "model_mapping": 65535, "system_prompt": 65535, "settings": 65535},
+}
+
+
+class ChannelFields(msgspec.Struct, frozen=True, kw_only=True):
+    """What an administrator says about a channel. Counters and times are the program's own and not among it.
+
+    `settings` is ours: a JSON object with proxy, overrides, header_overrides, test_model and keys.
+    """
+
+    id: Int64 | UnsetType = UNSET
+    type: Int64 | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+    status: Int64 | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    weight: Int64 | UnsetType = UNSET
+    base_url: str | UnsetType = UNSET
+    other: str | UnsetType = UNSET
+    models: str | UnsetType = UNSET
+    group: str | UnsetType = UNSET
+    model_mapping: str | UnsetType = UNSET
+    priority: Int64 | UnsetType = UNSET
+    config: str | UnsetType = UNSET
+    system_prompt: str | UnsetType = UNSET
+    tag: str | UnsetType = UNSET
+    settings: str | UnsetType = UNSET
+
+
+# ---- reading ----
+
+
+def list_page(engine: Engine, page: Page) -> Listing:
+    """Channels, newest first."""
+    with engine.connect() as connection:
+        return listed(connection, select(Channel).order_by(Channel.id.desc()), page)
+
+
+def search(engine: Engine, keyword: str) -> list[AnyRow]:
+    """Channels with that id, or whose name begins with the keyword."""
+    matches = Channel.name.startswith(keyword, autoescape=True)
+    if (number := id_of(keyword)) is not None:
+        matches = or_(matches, Channel.id == number)
+    with engine.connect() as connection:
+        return list(connection.execute(select(Channel).where(matches)))
+
+
+def get(engine: Engine, channel_id: int) -> AnyRow:
+    with engine.connect() as connection:
+        return _stored(connection, channel_id)
+
+
+# ---- writing ----
+
+
+def create_many(
+    engine: Engine, actor: Actor, fields: ChannelFields, *, known_types: Collection[int], now: int
+) -> list[int]:
+    """One channel for each line of the key, otherwise alike, all or none of them. Returns their ids in that order."""
+    values = _tidied(fields)
+    keys = [line.strip() for line in values.pop("key", "").splitlines() if line.strip()]
+    if not keys:
+        raise invalid_input("channel_key_required")
+    values = {
+        "type": 0, "name": "", "models": "", "config": "", "base_url": "", "model_mapping": "",
+        "weight": 0, "priority": 0, **values,
+    }  # fmt: skip
+    values["status"] = values.get("status") or ENABLED
+    values["group"] = values.get("group") or "default"
+    _check(values, known_types, engine.dialect.name)
+    if not values["models"] and values["type"] != TYPE_PROXY:
+        raise invalid_input("channel_models_required")
+
+    def work(connection: Connection) -> list[int]:
+        ids = []
+        for key in keys:
+            _check_widths({"key": key}, engine.dialect.name)
+            inserted = connection.execute(insert(Channel).values(created_time=now, key=key, **values))
+            channel_id = inserted_id(inserted)
+            _write_abilities(connection, _stored(connection, channel_id))
+            audit.record(connection, actor, f"created channel {channel_id} ({values['name']})", now=now)
+            ids.append(channel_id)
+        revisions.bump(connection, "channels")
+        return ids
+
+    return run_write(engine, work)
+
+
+def update_one(
+    engine: Engine, actor: Actor, fields: ChannelFields, *, known_types: Collection[int], now: int
+) -> AnyRow:
+    """Changes a channel as One API does: plain fields that are empty, and nullable ones that are absent, stay."""
+    tidied = _tidied(fields)
+    values = {name: tidied[name] for name in _KEPT_WHEN_EMPTY if tidied.get(name)}
+    values.update({name: tidied[name] for name in _WRITTEN_WHEN_PRESENT if name in tidied})
+
+    def work(connection: Connection) -> AnyRow:
+        stored = _stored(connection, given(fields.id, 0), for_update=True)
+        changed = {name: value for name, value in values.items() if value != getattr(stored, name)}
+        # What is stored already is not judged again: a whole object must go back as it came.
+        _check(changed, known_types, engine.dialect.name)
+        if not changed:
+            return stored
+        if "status" in changed:
+            changed.update(status_reason=None, status_time=now)
+        return _write(connection, actor, stored, changed, now)
+
+    return run_write(engine, work)
+
+
+def remove(engine: Engine, actor: Actor, channel_id: int, *, now: int) -> None:
+    """Deletes a channel and its abilities. One that does not exist is deleted already."""
+
+    def work(connection: Connection) -> None:
+        _remove(connection, actor, and_(Channel.id == channel_id), now)
+
+    run_write(engine, work)
+
+
+def remove_disabled(engine: Engine, actor: Actor, *, now: int) -> int:
+    """Deletes all channels that are disabled, by hand or automatically, and returns how many they were."""
+
+    def work(connection: Connection) -> int:
+        return _remove(connection, actor, Channel.status.in_((DISABLED, AUTO_DISABLED)), now)
+
+    return run_write(engine, work)
+
+
+# ---- what the program itself does to channels ----
+
+
+def auto_disable(engine: Engine, channel_id: int, reason: str, *, now: int) -> bool:
+    """Switches an enabled channel off (status 3). False where it was not enabled: then nothing happens."""
+    return _switch(engine, channel_id, ENABLED, AUTO_DISABLED, reason, now)
+
+
+def auto_enable(engine: Engine, channel_id: int, *, now: int) -> bool:
+    """Switches an automatically disabled channel on again; one that somebody disabled stays off (D-42)."""
+    return _switch(engine, channel_id, AUTO_DISABLED, ENABLED, "", now)
+
+
+def write_health(engine: Engine, change: HealthChange, *, now: int) -> None:
+    """Stores that a breaker opened or closed, so that other workers and the panel see it."""
+    is_same = and_(ChannelHealth.channel_id == change.channel_id, ChannelHealth.model == change.model)
+
+    def work(connection: Connection) -> None:
+        connection.execute(delete(ChannelHealth).where(is_same))
+        if change.until:
+            connection.execute(
+                insert(ChannelHealth).values(
+                    channel_id=change.channel_id,
+                    model=change.model,
+                    state="open",
+                    reason=change.reason,
+                    failures=change.failures,
+                    changed_at=now,
+                    until=int(change.until),
+                )
+            )
+        revisions.bump(connection, "channels")
+
+    run_write(engine, work)
+
+
+def read_health(engine: Engine) -> list[HealthChange]:
+    """All breakers that are open."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(ChannelHealth)).all()
+    return [
+        HealthChange(row.channel_id, row.model, reason=row.reason or "", failures=row.failures, until=row.until)
+        for row in rows
+    ]
+
+
+def record_test(engine: Engine, channel_id: int, *, response_time_ms: int, now: int) -> None:
+    """Stores when a channel was tested and how long it took; 0 stands for a failure."""
+
+    def work(connection: Connection) -> None:
+        values = {"test_time": now, "response_time": response_time_ms}
+        connection.execute(update(Channel).where(Channel.id == channel_id).values(values))
+
+    run_write(engine, work)
+
+
+def record_balance(engine: Engine, channel_id: int, balance: float, *, now: int) -> None:
+    """Stores an account's balance, in the provider's currency."""
+
+    def work(connection: Connection) -> None:
+        values = {"balance": balance, "balance_updated_time": now}
+        connection.execute(update(Channel).where(Channel.id == channel_id).values(values))
+
+    run_write(engine, work)
+
+
+def rebuild_abilities(engine: Engine) -> int:
+    """Makes all ability rows agree with their channels, and returns how many channels are there.
+
+    For databases in which something else left orphans or gaps (D-25, D-39).
+    """
+
+    def work(connection: Connection) -> int:
+        channels = connection.execute(select(Channel)).all()
+        connection.execute(delete(Ability).where(Ability.channel_id.not_in(select(Channel.id))))
+        for channel in channels:
+            _write_abilities(connection, channel)
+        revisions.bump(connection, "channels")
+        return len(channels)
+
+    return run_write(engine, work)
+
+
+def _switch(engine: Engine, channel_id: int, before: int, after: int, reason: str, now: int) -> bool:
+    def work(connection: Connection) -> bool:
+        stored = connection.execute(
+            select(Channel).where(Channel.id == channel_id, Channel.status == before).with_for_update()
+        ).first()
+        if stored is None:
+            return False
+        values = {"status": after, "status_reason": reason or None, "status_time": now}
+        _write(connection, SYSTEM, stored, values, now)
+        return True
+
+    return run_write(engine, work)
+
+
+# ---- parts of a write ----
+
+
+def _stored(connection: Connection, channel_id: int, *, for_update: bool = False) -> AnyRow:
+    query = select(Channel).where(Channel.id == channel_id)
+    row = connection.execute(query.with_for_update() if for_update else query).first()
+    if row is None:
+        raise Refusal("channel_not_found")
+    return row
+
+
+def _write(connection: Connection, actor: Actor, stored: AnyRow, values: Mapping[str, Any], now: int) -> AnyRow:
+    connection.execute(update(Channel).where(Channel.id == stored.id).values(dict(values)))
+    written = _stored(connection, stored.id)
+    _write_abilities(connection, written)
+    changes = [
+        Change(name, MASKED, MASKED) if name in _SECRET else Change(name, getattr(stored, name), value)
+        for name, value in values.items()
+        if name != "status_time"
+    ]
+    audit.record(connection, actor, f"updated channel {stored.id} ({written.name})", changes, now=now)
+    revisions.bump(connection, "channels")
+    return written
+
+
+def _remove(connection: Connection, actor: Actor, which: Any, now: int) -> int:
+    doomed = connection.execute(select(Channel.id, Channel.name).where(which)).all()
+    for channel in doomed:
+        connection.execute(delete(Ability).where(Ability.channel_id == channel.id))
+        connection.execute(delete(ChannelHealth).where(ChannelHealth.channel_id == channel.id))
+        connection.execute(delete(Channel).where(Channel.id == channel.id))
+        audit.record(connection, actor, f"deleted channel {channel.id} ({channel.name})", now=now)
+    if doomed:
+        revisions.bump(connection, "channels")
+    return len(doomed)
+
+
+def _write_abilities(connection: Connection, channel: AnyRow) -> None:
+    """Makes the channel's ability rows what they should be, touching only those that differ."""
+    wanted = (channel.status == ENABLED, channel.priority or 0)
+    pairs = {
+        (group, model)
+        for group in _names(channel.group or "") or ("default",)
+        for model in _names(channel.models or "") or ("",)
+    }
+    rows = connection.execute(select(Ability).where(Ability.channel_id == channel.id)).all()
+    found = {(row.group, row.model): (bool(row.enabled), row.priority or 0) for row in rows}
+    for group, model in sorted(found.keys() - pairs):
+        connection.execute(
+            delete(Ability).where(Ability.group == group, Ability.model == model, Ability.channel_id == channel.id)
+        )
+    if any(found[pair] != wanted for pair in found.keys() & pairs):
+        connection.execute(
+            update(Ability).where(Ability.channel_id == channel.id).values(enabled=wanted[0], priority=wanted[1])
+        )
+    if missing := sorted(pairs - found.keys()):
+        connection.execute(
+            insert(Ability),
+            [
+                {"group": group, "model": model, "channel_id": channel.id, "enabled": wanted[0], "priority": wanted[1]}
+                for group, model in missing
+            ],
+        )
+
+
+def _tidied(fields: ChannelFields) -> dict[str, Any]:
+    """What was given, with blanks around names and repeated names taken away."""
+    values = {
+        name: value
+        for name in (*_KEPT_WHEN_EMPTY, *_WRITTEN_WHEN_PRESENT)
+        if (value := getattr(fields, name)) is not UNSET
+    }
+    for name in ("models", "group"):
+        if name in values:
+            values[name] = ",".join(_names(values[name]))
+    for name in ("name", "base_url", "model_mapping", "config", "tag", "settings"):
+        if name in values:
+            values[name] = values[name].strip()
+    return values
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Distinct names of a comma-separated list, in their order."""
+    return tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
+
+
+def _check(values: Mapping[str, Any], known_types: Collection[int], dialect: str) -> None:
+    """Raises Refusal for the first of these values that a channel cannot have."""
+    if "type" in values and values["type"] not in known_types:
+        raise invalid_input("channel_type_unknown", type=values["type"])
+    if "status" in values and values["status"] not in (ENABLED, DISABLED, AUTO_DISABLED):
+        raise invalid_input("channel_status_unknown")
+    if values.get("weight", 0) < 0:
+        raise invalid_input("channel_weight_negative")
+    mapping = values.get("model_mapping")
+    if mapping and not _is_object(mapping, of_texts=True):
+        raise invalid_input("model_mapping_invalid")
+    for name in ("config", "settings"):
+        if values.get(name) and not _is_object(values[name]):
+            raise invalid_input("config_invalid", field=name)
+    for group in _names(values.get("group", "")):
+        if len(group) > _GROUP_NAME_LIMIT:
+            raise invalid_input("value_too_long", field=f"group {group}", limit=_GROUP_NAME_LIMIT)
+    for model in _names(values.get("models", "")):
+        if len(model) > _MODEL_NAME_LIMIT:
+            raise invalid_input("value_too_long", field=f"model {model[:40]}…", limit=_MODEL_NAME_LIMIT)
+    _check_widths(values, dialect)
+
+
+def _check_widths(values: Mapping[str, Any], dialect: str) -> None:
+    dialect = "mysql" if dialect == "mariadb" else dialect
+    for limits, length in ((_CHARACTERS, len), (_BYTES, lambda text: len(text.encode()))):
+        for name, limit in limits.get(dialect, {}).items():
+            if length(values.get(name) or "") > limit:
+                raise invalid_input("value_too_long", field=name, limit=limit)
+
+
+def _is_object(text: str, *, of_texts: bool = False) -> bool:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and (not of_texts or all(isinstance(item, str) for item in value.values()))

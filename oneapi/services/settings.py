@@ -1,0 +1,65 @@
+"""Settings: the rows of table `options`, listed without secrets, and validated before they are saved.
+
+The snapshot that is in force is kept by services/snapshots.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from sqlalchemy import Connection, Engine, insert, select, update
+
+from oneapi.database import run_write
+from oneapi.models import Option
+from oneapi.options import OPTIONS, InvalidOption, Options, is_secret, public_rows, validate
+from oneapi.services import audit, revisions
+from oneapi.services.audit import MASKED, Actor, Change
+from oneapi.services.refusal import Refusal
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def listing(engine: Engine, shown: Mapping[str, str] = _NOTHING) -> dict[str, str]:
+    """Key and text of every option that may be shown; `shown` replaces texts (options.public_rows)."""
+    with engine.connect() as connection:
+        return public_rows(_rows(connection), shown)
+
+
+def save(engine: Engine, actor: Actor, values: Mapping[str, str], *, now: int) -> None:
+    """Saves all these options or none. Raises Refusal for the first that is unusable (D-36).
+
+    Each is judged beside the others as they will be: a switch and what it needs may come together.
+    """
+
+    def work(connection: Connection) -> None:
+        options = Options.from_rows({**_rows(connection), **values})
+        for key, value in values.items():
+            try:
+                validate(key, value, options)
+            except InvalidOption as error:
+                raise Refusal("option_invalid", reason=str(error)) from None
+        changes = [change for key in sorted(values) if (change := _save(connection, key, values[key])) is not None]
+        if changes:
+            audit.record(connection, actor, "changed options", changes, now=now)
+            revisions.bump(connection, "options")
+
+    run_write(engine, work)
+
+
+def _rows(connection: Connection) -> dict[str, str]:
+    return {row.key: row.value or "" for row in connection.execute(select(Option.key, Option.value))}
+
+
+def _save(connection: Connection, key: str, value: str) -> Change | None:
+    """Writes one row; what changed, None where nothing did."""
+    stored = connection.execute(select(Option.value).where(Option.key == key).with_for_update()).first()
+    if stored is None:
+        connection.execute(insert(Option).values(key=key, value=value))
+        before = OPTIONS[key].default if key in OPTIONS else ""
+    else:
+        before = stored.value or ""
+        if before == value:
+            return None
+        connection.execute(update(Option).where(Option.key == key).values(value=value))
+    return Change(key, MASKED, MASKED) if is_secret(key) else Change(key, before, value)
