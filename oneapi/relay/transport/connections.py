@@ -1,0 +1,266 @@
+"""Sockets to servers: connecting, waiting in slices of time, and keeping idle ones for the next request.
+
+A `Connection` belongs to one greenlet at a time and never blocks but in its two waits. They use the event loop's own
+watchers: a wait with gevent's `Timeout` costs as much again as the read it is for.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import certifi
+import gevent
+from gevent import get_hub, getcurrent, socket
+from gevent.ssl import SSLContext
+
+from oneapi.errors import UpstreamUnreachable
+from oneapi.relay.transport.http1 import ResponseParser
+
+READ_BYTES = 65536
+_IDLE_S = 60.0  # below the 65 s and more that providers' load balancers keep an idle connection
+_MAX_IDLE = 1000  # per origin, so that the end of a burst does not leave thousands of sockets behind
+_MIN_ATTEMPT_S = 3.0  # what one address is given, where a name has several: a lost SYN is sent again after one second
+# A TLS record holds at most 16 KiB: a read of that size says that more may be there, in plain or in TLS.
+_MORE_BYTES = 16384
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Origin(NamedTuple):
+    """Where a connection leads. `address` pins it to one IP address; `host` is still what the server is asked for."""
+
+    scheme: str
+    host: str
+    port: int
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The longest waits, in seconds: for a connection, for the head of the answer, for its next bytes."""
+
+    connect_s: float = 10.0
+    first_byte_s: float = 600.0
+    silence_s: float = 300.0
+
+
+def tls_context() -> SSLContext:
+    """A context that verifies, by certifi's roots and the system's (an operator may have added his own there)."""
+    context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_default_certs()
+    context.load_verify_locations(certifi.where())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Connection:
+    """A connected socket with the parser of its responses. It is closed once, by whoever holds it."""
+
+    __slots__ = (
+        "_hub",
+        "_read_watcher",
+        "_receive",
+        "_send",
+        "_sock",
+        "_write_watcher",
+        "idle_since",
+        "may_have_more",
+        "origin",
+        "parser",
+    )
+
+    def __init__(self, sock: Any, origin: Origin) -> None:
+        sock.settimeout(0.0)
+        self.origin = origin
+        self.parser = ResponseParser()
+        self.idle_since = 0.0
+        self.may_have_more = False  # the last read was a full one: the next is likely not to wait
+        self._sock = sock
+        self._receive: Callable[[int], bytes] = sock.recv
+        # gevent's send() hides what TLS waits for; write() says it.
+        self._send: Callable[[Any], int] = sock.write if origin.scheme == "https" else sock.send
+        self._hub = get_hub()
+        self._read_watcher = self._hub.loop.io(sock.fileno(), 1)
+        self._write_watcher = self._hub.loop.io(sock.fileno(), 2)
+
+    def wait_readable(self, seconds: float) -> bool:
+        """False when `seconds` have passed without a byte, or the end, to read."""
+        return self._wait(self._read_watcher, seconds)
+
+    def receive(self) -> bytes | None:
+        """What is there to read, b"" at the end, None when nothing is there yet. Raises OSError."""
+        try:
+            data = self._receive(READ_BYTES)
+        except _WOULD_BLOCK:
+            self.may_have_more = False
+            return None
+        self.may_have_more = len(data) >= _MORE_BYTES
+        return data
+
+    def send(self, data: bytes, seconds: float) -> None:
+        """All of `data`. Raises OSError; TimeoutError when the other side takes nothing for `seconds`."""
+        rest: bytes | memoryview = data
+        while True:
+            watcher = self._write_watcher
+            try:
+                sent = self._send(rest)
+                if sent == len(rest):
+                    return
+                rest = memoryview(rest)[sent:]
+                continue
+            except ssl.SSLWantReadError:
+                watcher = self._read_watcher
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                pass
+            if not self._wait(watcher, seconds):
+                raise TimeoutError
+
+    def is_usable(self) -> bool:
+        """Whether an idle connection may carry a request: whatever there is to read on it, its end or bytes that nobody
+        asked for, says no."""
+        try:
+            # TLS sockets refuse flags, so this looks at the bytes below.
+            socket.socket.recv(self._sock, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def close(self) -> None:
+        self._read_watcher.close()
+        self._write_watcher.close()
+        self._sock.close()
+
+    def _wait(self, watcher: Any, seconds: float) -> bool:
+        if seconds <= 0:
+            return True  # the attempt that follows tells
+        hub = self._hub
+        switch = getcurrent().switch
+        timer = hub.loop.timer(seconds)
+        watcher.start(switch, True)
+        timer.start(switch, False)
+        try:
+            return hub.switch() is True
+        finally:
+            watcher.stop()
+            timer.stop()
+            timer.close()
+
+
+class Pool:
+    """Idle connections by origin, and the making of new ones. Nobody ever waits for one."""
+
+    def __init__(self, tls: SSLContext) -> None:
+        self._tls = tls
+        self._idle: dict[Origin, list[Connection]] = {}  # in order of `idle_since`; taken from the end
+        self._is_sweeping = False
+
+    def take(self, origin: Origin) -> Connection | None:
+        """An idle connection that is still good."""
+        idle = self._idle.get(origin)
+        while idle:
+            connection = idle.pop()
+            if connection.is_usable():
+                return connection
+            connection.close()
+        return None
+
+    def give(self, connection: Connection) -> None:
+        """Keeps a connection whose last response was read to its end."""
+        idle = self._idle.setdefault(connection.origin, [])
+        if len(idle) >= _MAX_IDLE:
+            connection.close()
+            return
+        connection.idle_since = time.monotonic()
+        idle.append(connection)
+        if not self._is_sweeping:
+            self._is_sweeping = True
+            gevent.spawn_later(_IDLE_S / 2, self._sweep)
+
+    def connect(self, origin: Origin, seconds: float) -> Connection:
+        """A new connection. Raises UpstreamUnreachable."""
+        timeout = gevent.Timeout.start_new(seconds)
+        try:
+            sock = open_socket(origin.address or origin.host, origin.port, seconds)
+            if origin.scheme == "https":
+                sock = secure(sock, origin.host, self._tls)
+        except gevent.Timeout as passed:
+            if passed is not timeout:
+                raise
+            raise UpstreamUnreachable(f"No connection to the provider within {seconds:g} seconds.") from None
+        except (OSError, UnicodeError) as error:
+            raise UpstreamUnreachable(f"No connection to the provider: {reason(error)}.") from error
+        finally:
+            timeout.close()
+        return Connection(sock, origin)
+
+    def close(self) -> None:
+        """Closes what is idle."""
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().close()
+        self._idle.clear()
+
+    def _sweep(self) -> None:
+        expired_before = time.monotonic() - _IDLE_S
+        for origin, idle in list(self._idle.items()):
+            while idle and idle[0].idle_since < expired_before:
+                idle.pop(0).close()
+            if not idle:
+                del self._idle[origin]
+        self._is_sweeping = bool(self._idle)
+        if self._is_sweeping:
+            gevent.spawn_later(_IDLE_S / 2, self._sweep)
+
+
+def open_socket(host: str, port: int, seconds: float) -> socket.socket:
+    """A TCP connection to the first of the host's addresses that answers. Raises OSError."""
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    failure: OSError = OSError("the host has no address")
+    for family, kind, protocol, _, address in addresses:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(max(_MIN_ATTEMPT_S, seconds / len(addresses)))
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # A model may think for minutes; without a sign of life a router in between forgets the connection.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if hasattr(socket, "TCP_KEEPIDLE"):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+            return sock
+        except OSError as error:
+            sock.close()
+            failure = error
+        except BaseException:
+            sock.close()
+            raise
+    raise failure
+
+
+def secure(sock: socket.socket, host: str, tls: SSLContext) -> Any:
+    """TLS over a connected socket, which is closed where that fails. Raises OSError."""
+    try:
+        return tls.wrap_socket(sock, server_hostname=host)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def reason(error: BaseException) -> str:
+    """Why a connection failed, in words fit for a client: no host, no URL, no key."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate cannot be verified ({error.verify_message})"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or 'the connection was closed'})"
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        return "its host name is not known"
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return "the connection failed"
