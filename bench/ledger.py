@@ -1,0 +1,139 @@
+"""How much CPU a reservation and its settlement cost, and how long they take.
+
+    python bench/ledger.py                                        SQLite in a new folder beside this file
+    python bench/ledger.py --processes 2                          two workers on one file
+    python bench/ledger.py --url mysql+pymysql://… --users 50     a database that may be filled and emptied
+
+All greenlets reserve and settle without a pause, which is more than any gateway does with its time: figures for
+latency are those of a full queue. Tables are made where they are missing, and rows of earlier runs deleted.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+# ruff: noqa: E402
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import gevent
+from sqlalchemy import Engine, create_engine, delete, insert
+from sqlalchemy.engine import make_url
+
+from oneapi.config import Config
+from oneapi.database import open_engine
+from oneapi.extensions import db
+from oneapi.models import Channel, Hold, Log, Token, User
+from oneapi.relay.exchange import Caller, LogEntry, Settlement
+from oneapi.services.quota import Ledger
+
+RECEIPT = json.dumps(
+    {
+        "usage": {"prompt_tokens": 812, "completion_tokens": 214, "cached_tokens": 512},
+        "buckets": {"input": 300, "cached": 512, "output": 214},
+        "price": {"input": "0.075", "cached": "0.0375", "output": "0.3"},
+        "group_ratio": "1",
+        "hold": 4000,
+        "quota": 106,
+        "attempts": [{"channel": 1, "status": 200, "ms": 1812}],
+    }
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", help="SQLAlchemy URL of a database; default: a new SQLite file")
+    parser.add_argument("--greenlets", type=int, default=64, help="in each process")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--users", type=int, default=1, help="among whom the calls are spread")
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child is not None:
+        print(json.dumps(run(open_engine(make_url(given.url), Config()), given)))
+        return
+    with tempfile.TemporaryDirectory(dir=Path(__file__).parent, prefix="ledger-") as folder:
+        given.url = given.url or f"sqlite:///{folder}/bench.db"
+        prepare(create_engine(given.url), given.users)
+        arguments = [f"--{name}={getattr(given, name)}" for name in ("url", "greenlets", "users", "seconds")]
+        children = [
+            subprocess.Popen([sys.executable, __file__, *arguments, f"--child={number}"], stdout=subprocess.PIPE)
+            for number in range(given.processes)
+        ]
+        results = [json.loads(child.communicate()[0]) for child in children]
+    for result in results:
+        print(
+            "{pairs} pairs, {rate:.0f}/s, {cpu_us:.1f} µs of CPU each ({loop_us:.1f} on the loop), "
+            "p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {worst:.1f} ms".format(**result)
+        )
+
+
+def prepare(engine: Engine, users: int) -> None:
+    for metadata in db.metadatas.values():
+        metadata.create_all(engine)
+    with engine.begin() as connection:
+        for model in (User, Token, Channel, Hold, Log):
+            connection.execute(delete(model))
+        for number in range(1, users + 1):
+            connection.execute(insert(User).values(id=number, username=f"user{number}", quota=10**15))
+            connection.execute(insert(Token).values(id=number, user_id=number, key=f"key{number}", remain_quota=10**15))
+        connection.execute(insert(Channel).values(id=1, name="bench", key="", type=1))
+    engine.dispose()
+
+
+def run(engine: Engine, given: argparse.Namespace) -> dict[str, float]:
+    folder = Path(engine.url.database or ".").parent if engine.dialect.name == "sqlite" else Path(__file__).parent
+    ledger = Ledger(engine=engine, spool_dir=folder, worker_id=f"bench-{given.child}")
+    ledger.start()
+    latencies: list[float] = []
+    until = time.monotonic() + given.seconds
+
+    def call(number: int) -> None:
+        user = number % given.users + 1
+        caller = Caller(
+            user_id=user, username=f"user{user}", group="default", role=1, user_quota=0,
+            token_id=user, token_name="default", token_quota=0, is_unlimited=False,
+        )  # fmt: skip
+        log = LogEntry(
+            user_id=user, created_at=int(time.time()), type=2, content="0.07 x 1.00 x 4.00", username=f"user{user}",
+            token_name="default", model_name="gpt-4o-mini", quota=106, prompt_tokens=812, completion_tokens=214,
+            channel_id=1, elapsed_time=1812, is_stream=True, token_id=user, first_token_ms=312,
+            requested_model="gpt-4o-mini", receipt=RECEIPT,
+        )  # fmt: skip
+        count = 0
+        while time.monotonic() < until:
+            count += 1
+            request_id = f"20260101000000{given.child}{number:05}{count:08}"
+            started = time.monotonic()
+            hold = ledger.reserve(caller, 4000, request_id)
+            reserved = time.monotonic()
+            ledger.settle(hold, Settlement(quota=106, channel_id=1, log=replace(log, request_id=request_id)))
+            latencies.append(reserved - started)
+            latencies.append(time.monotonic() - reserved)
+
+    started, cpu, loop = time.monotonic(), time.process_time(), time.thread_time()
+    gevent.joinall([gevent.spawn(call, number) for number in range(given.greenlets)], raise_error=True)
+    seconds, cpu, loop = time.monotonic() - started, time.process_time() - cpu, time.thread_time() - loop
+    ledger.stop()
+    pairs = len(latencies) // 2
+    cuts = statistics.quantiles(latencies, n=100)
+    return {
+        "pairs": pairs,
+        "rate": pairs / seconds,
+        "cpu_us": cpu / pairs * 1e6,
+        "loop_us": loop / pairs * 1e6,
+        "p50": cuts[49] * 1e3,
+        "p99": cuts[98] * 1e3,
+        "worst": max(latencies) * 1e3,
+    }
+
+
+if __name__ == "__main__":
+    main()
