@@ -24,6 +24,9 @@ from dotenv import load_dotenv
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Report = Callable[[int, str], object]  # a logging level and a line, as `Logger.log` takes them
 
+# Set by the process that prepared the database, to its own id: the workers it starts need not look again.
+PREPARED_BY = "ONEAPI_PREPARED_BY"
+
 
 class ConfigError(Exception):
     """The environment holds something the program must not start with. The message names the variable."""
@@ -402,7 +405,7 @@ class Config:
         "Logging",
         "./logs",
         _text,
-        "Folder of the log files; wins over --log-dir. Set but empty: no files.",
+        "Folder of the log files, unless --log-dir says another. Set but empty: no files.",
         keeps_empty=True,
     )
     only_one_log_file: bool = _variable("Logging", False, _flag_any_case, "One file oneapi.log instead of one a day.")

@@ -3,13 +3,13 @@
 `gateway` is shared by tests that mostly read; `start_gateway` gives a test one of its own, to stop or to kill.
 """
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -67,7 +67,7 @@ class Gateway:
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise RuntimeError(f"The program ended with status {self._process.returncode}:\n{self.log()}")
-            listening = _LISTENING.search(self.log()[begin:])
+            listening = _LISTENING.search(self._log.read_bytes()[begin:].decode(errors="replace"))
             if listening:
                 self.base_url = listening[1]
                 if self._answers():
@@ -108,10 +108,8 @@ class Gateway:
     def kill9(self) -> None:
         """Ends master and workers at once, as a loss of power does."""
         assert self._process is not None
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait(10)
 
     def __enter__(self) -> "Gateway":

@@ -1,0 +1,52 @@
+"""The application for WSGI servers: `oneapi.wsgi:app`, or `wsgi:app` in a checkout.
+
+Under our own gunicorn settings the database is ready by now. Under any other server the first process to come here
+prepares it.
+"""
+
+from gevent import monkey
+
+_IS_GREEN = monkey.is_module_patched("socket")
+if not _IS_GREEN:
+    monkey.patch_all()
+
+# ruff: noqa: E402
+import logging
+import os
+import sys
+
+from flask import Flask
+
+from oneapi import journal
+from oneapi.app import create_app, start
+from oneapi.config import PREPARED_BY, Config, read_dotenv
+from oneapi.services.bootstrap import prepare
+
+log = logging.getLogger(__name__)
+
+
+def application() -> Flask:
+    """The application, on a prepared database, with its worker's loops running."""
+    read_dotenv()
+    if os.environ.get(PREPARED_BY) == str(os.getppid()):
+        config = Config.from_environ(os.environ)
+    else:
+        config = journal.begin(os.environ)
+        prepare(config)
+    if not _IS_GREEN and not _is_flask_command():
+        log.error(
+            "This server's workers are not gevent's: each serves one request at a time, and streams block the others. "
+            "Start with `oneapi`, or `gunicorn -c deploy/gunicorn.conf.py wsgi:app`."
+        )
+    made = create_app(config)
+    if not _is_flask_command():
+        start(made)
+    return made
+
+
+def _is_flask_command() -> bool:
+    """Whether this is `flask routes` or its like, which looks at the application and serves nobody."""
+    return os.environ.get("FLASK_RUN_FROM_CLI") == "true" and "run" not in sys.argv
+
+
+app = application()
