@@ -20,10 +20,10 @@ from oneapi.relay.framing import Frame
 from oneapi.relay.head import Head
 from oneapi.relay.protocols import client_json, multipart
 from oneapi.relay.protocols.multipart import with_model as with_model
-from oneapi.relay.protocols.openai_chat import loads
 from oneapi.relay.protocols.openai_error import render_error
 from oneapi.relay.protocols.openai_usage import parse_usage
 from oneapi.relay.protocols.provider_error import error_in, parse_error
+from oneapi.relay.protocols.provider_json import loads
 
 DEFAULT_MODEL = "whisper-1"
 MAX_SPEECH_CHARACTERS = 4096

@@ -17,13 +17,16 @@ import msgspec
 
 from oneapi.errors import UpstreamGarbled
 from oneapi.relay import ir
-from oneapi.relay.adaptor import CONTENT, LAST, NOTHING, USAGE_ONLY, Codec, Headers, Json
+from oneapi.relay.adaptor import CONTENT, LAST, NOTHING, USAGE_ONLY, Codec, Headers
 from oneapi.relay.framing import Frame
 from oneapi.relay.head import Head
 from oneapi.relay.protocols import client_json
+from oneapi.relay.protocols.openai_chat_answer import StreamParser, StreamRenderer, parse_response, render_response
+from oneapi.relay.protocols.openai_chat_request import CANNOT_CARRY, parse_request, render_request
 from oneapi.relay.protocols.openai_error import render_error
 from oneapi.relay.protocols.openai_usage import parse_usage
 from oneapi.relay.protocols.provider_error import error_in, parse_error
+from oneapi.relay.protocols.provider_json import loads
 
 # ---- a client's request ----
 
@@ -105,9 +108,14 @@ class _ChunkChoice(msgspec.Struct, gc=False):
     usage: dict[str, Any] | None = None  # Moonshot's place for it
 
 
+class _Groq(msgspec.Struct, gc=False):
+    usage: dict[str, Any] | None = None  # Groq's place for it where none was asked for
+
+
 class _Chunk(msgspec.Struct, gc=False):
     choices: list[_ChunkChoice] | None = None
     usage: dict[str, Any] | None = None
+    x_groq: _Groq | None = None
     error: Any = None
 
 
@@ -150,6 +158,8 @@ class Watcher:
                 sight = CONTENT
             if choice.usage is not None:
                 self.usage = parse_usage(choice.usage) or self.usage
+        if chunk.x_groq is not None:
+            self.usage = parse_usage(chunk.x_groq.usage) or self.usage
         if chunk.usage is not None:
             self.usage = parse_usage(chunk.usage) or self.usage
             if sight == NOTHING and (not choices or self.has_finished):
@@ -292,22 +302,18 @@ def read_text(body: bytes, headers: Headers) -> str:
     )
 
 
-def loads(data: bytes | str) -> Json:
-    """A JSON object of a provider's. Raises UpstreamGarbled for anything else."""
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise UpstreamGarbled("The provider's answer is not valid JSON.") from error
-    if not isinstance(value, dict):
-        raise UpstreamGarbled("The provider's answer is not a JSON object.")
-    return value
-
-
 CODEC = Codec(
     name="openai_chat",
+    render_request=render_request,
+    parse_response=parse_response,
+    stream_parser=StreamParser,
     parse_error=parse_error,
     watcher=Watcher,
     read_usage=read_usage,
     read_text=read_text,
+    parse_request=parse_request,
+    render_response=render_response,
+    stream_renderer=StreamRenderer,
     render_error=render_error,
+    cannot_carry=CANNOT_CARRY,
 )

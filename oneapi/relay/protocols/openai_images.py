@@ -18,10 +18,10 @@ from oneapi.relay.adaptor import CONTENT, LAST, NOTHING, Codec, Edit, Headers, J
 from oneapi.relay.framing import Frame
 from oneapi.relay.head import Head
 from oneapi.relay.protocols import client_json, multipart
-from oneapi.relay.protocols.openai_chat import loads
 from oneapi.relay.protocols.openai_error import render_error
 from oneapi.relay.protocols.openai_usage import parse_usage
 from oneapi.relay.protocols.provider_error import error_in, parse_error
+from oneapi.relay.protocols.provider_json import loads
 
 DEFAULT_MODEL = "dall-e-2"
 DEFAULT_SIZE = "1024x1024"

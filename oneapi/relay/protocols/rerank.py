@@ -14,10 +14,10 @@ from oneapi.relay import ir
 from oneapi.relay.adaptor import Codec, Headers, Json, Rendering
 from oneapi.relay.head import Head
 from oneapi.relay.protocols import client_json
-from oneapi.relay.protocols.openai_chat import loads
 from oneapi.relay.protocols.openai_error import render_error
 from oneapi.relay.protocols.openai_usage import parse_usage
 from oneapi.relay.protocols.provider_error import error_in, parse_error
+from oneapi.relay.protocols.provider_json import loads
 
 
 class _Request(msgspec.Struct, gc=False):
