@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from oneapi.config import Config
 from oneapi.relay.exchange import Hold, Settlement
 
 _log = logging.getLogger(__name__)
@@ -135,6 +136,11 @@ class Spool:
             _write(handle, line + b"\n")
         finally:
             os.close(handle)
+
+
+def folder_of(config: Config) -> Path:
+    """Where this deployment keeps its spool files."""
+    return Path(config.data_dir) / "spool"
 
 
 def find(folder: Path) -> list[Path]:

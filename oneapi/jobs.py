@@ -1,0 +1,190 @@
+"""Periodic jobs: each runs in exactly one process of the installation, the holder of a lease in the database.
+
+Only masters compete for the lease. Its holder renews it while it lives; where it cannot, it stops starting jobs before
+the lease ends, so that two processes never both take themselves for the holder. A job is a row of `JOBS`: a function
+that may be run again at any time, and may take long: it runs in a greenlet of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import gevent
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from oneapi.database import Databases, run_write
+from oneapi.models import Lease, OneTimeCode
+from oneapi.services import orphans, outbox
+
+_log = logging.getLogger(__name__)
+
+LEASE = "jobs"
+LEASE_S = 60
+_RENEW_S = 15.0
+_TICK_S = 1.0
+_CODES_A_TIME = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What jobs work with."""
+
+    databases: Databases
+    now: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`every_s` counts from the end of a run to the next one; `first_s` is the wait before the first."""
+
+    name: str
+    every_s: float
+    run: Callable[[Tools], object]
+    first_s: float = 0
+
+
+def release_orphans(tools: Tools) -> None:
+    if count := orphans.release(tools.databases.main, now=int(tools.now())):
+        _log.warning("%s holds of workers that are gone were released.", count)
+
+
+def purge_released_holds(tools: Tools) -> None:
+    orphans.purge(tools.databases.main, now=int(tools.now()))
+
+
+def move_outbox_leftovers(tools: Tools) -> None:
+    """Each worker moves its own rows; these are of workers that are gone, or that the log database was away for."""
+    if tools.databases.is_split:
+        outbox.move(tools.databases.main, tools.databases.logs)
+
+
+def expire_codes(tools: Tools) -> None:
+    """One-time codes and counted attempts that are over. Few at a time: nobody waits long for the table."""
+
+    def work(connection: Connection) -> int:
+        expired = select(OneTimeCode.id).where(OneTimeCode.expires_at < int(tools.now())).limit(_CODES_A_TIME)
+        doomed = connection.scalars(expired).all()
+        if doomed:
+            connection.execute(delete(OneTimeCode).where(OneTimeCode.id.in_(doomed)))
+        return len(doomed)
+
+    while run_write(tools.databases.main, work) == _CODES_A_TIME:
+        pass
+
+
+JOBS: tuple[Job, ...] = (
+    Job("release orphaned holds", 15, release_orphans),
+    Job("purge released holds", 3600, purge_released_holds),
+    Job("move outbox leftovers", 60, move_outbox_leftovers),
+    Job("expire one-time codes", 600, expire_codes),
+)
+
+
+class Jobs:
+    """The loop of one worker. `holder` names the process and is never used again."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        holder: str,
+        jobs: Sequence[Job] = JOBS,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tools = tools
+        self._holder = holder
+        self._monotonic = monotonic
+        self._held_until = 0.0  # on the monotonic clock, as is all of this
+        self._renew_at = 0.0
+        started = monotonic()
+        self._due = {job: started + job.first_s for job in jobs}
+        self._running: dict[Job, gevent.Greenlet[[Job], None]] = {}
+        self._loop: gevent.Greenlet[[], None] | None = None
+
+    @property
+    def is_holder(self) -> bool:
+        return self._monotonic() < self._held_until
+
+    def start(self) -> None:
+        self._loop = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """Ends the jobs that are running and gives the lease up, so that another process need not wait for its end."""
+        if self._loop is not None:
+            self._loop.kill()
+        gevent.killall(list(self._running.values()))
+        if self.is_holder:
+            self._held_until = 0
+            try:
+                drop_lease(self._tools.databases, LEASE, self._holder)
+            except SQLAlchemyError as error:
+                _log.warning("The lease of the jobs could not be given up: %s", error)
+
+    def tick(self) -> None:
+        """Renews or asks for the lease when it is time; starts what is due, or ends what runs without a lease."""
+        moment = self._monotonic()
+        if moment >= self._renew_at:
+            self._renew_at = moment + _RENEW_S
+            if take_lease(self._tools.databases, LEASE, self._holder, now=int(self._tools.now()), seconds=LEASE_S):
+                # Counted from before the question, and less than the lease, so that it ends here first.
+                self._held_until = moment + LEASE_S - _RENEW_S
+            else:
+                self._held_until = 0
+        if not self.is_holder:
+            gevent.killall(list(self._running.values()))
+        else:
+            for job, due in self._due.items():
+                if moment >= due and job not in self._running:
+                    self._running[job] = gevent.spawn(self._do, job)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.tick()
+            except SQLAlchemyError as error:
+                _log.warning("The lease of the jobs could not be renewed: %s", error)
+            gevent.sleep(_TICK_S)
+
+    def _do(self, job: Job) -> None:
+        try:
+            job.run(self._tools)
+        except Exception:
+            _log.exception("The job %r failed; it is tried again in %s s.", job.name, job.every_s)
+        finally:
+            self._due[job] = self._monotonic() + job.every_s
+            del self._running[job]
+
+
+def take_lease(databases: Databases, name: str, holder: str, *, now: int, seconds: int) -> bool:
+    """Takes the lease, or renews it; False while another holds it."""
+
+    def work(connection: Connection) -> bool:
+        taken = connection.execute(
+            update(Lease)
+            .where(Lease.name == name, (Lease.holder == holder) | (Lease.expires_at < now))
+            .values(holder=holder, expires_at=now + seconds)
+        )
+        return taken.rowcount == 1
+
+    def first(connection: Connection) -> None:
+        connection.execute(insert(Lease).values(name=name, holder=holder, expires_at=now + seconds))
+
+    if run_write(databases.main, work):
+        return True
+    try:
+        run_write(databases.main, first)
+    except IntegrityError:
+        return False
+    return True
+
+
+def drop_lease(databases: Databases, name: str, holder: str) -> None:
+    """Ends the lease if it is the holder's."""
+    run_write(
+        databases.main,
+        lambda connection: connection.execute(delete(Lease).where(Lease.name == name, Lease.holder == holder)),
+    )
