@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import gevent
+import psycopg
+import pymysql
 from flask import Flask
 from gevent.lock import RLock
 from pymysql.constants import ER
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from oneapi.config import Config, ConfigError
@@ -33,7 +35,32 @@ T = TypeVar("T")
 _LOOP_BUSY_S = 0.2
 _PATIENCE_S = 10.0
 _RETRIES = 5
-_DEADLOCKS = (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, "40P01", "40001")  # MySQL's numbers, PostgreSQL's states
+
+# What a database says when it cannot serve now, as opposed to when it was asked something wrong.
+_SQLITE_AWAY = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+)
+_MYSQL_AWAY = (
+    0,  # PyMySQL's "the connection is closed"
+    ER.CON_COUNT_ERROR,
+    ER.TOO_MANY_USER_CONNECTIONS,
+    ER.SERVER_SHUTDOWN,
+    ER.DISK_FULL,
+    ER.RECORD_FILE_FULL,
+    ER.LOCK_WAIT_TIMEOUT,
+    ER.LOCK_DEADLOCK,
+    ER.OPTION_PREVENTS_STATEMENT,  # read-only
+    ER.HOST_IS_BLOCKED,
+    ER.QUERY_INTERRUPTED,
+)
+# Classes of states: connection, read-only, rolled back, resources, not available now, operator, system.
+_POSTGRESQL_AWAY = ("08", "25006", "40", "53", "55", "57", "58")
+_POSTGRESQL_REFUSALS = ("password authentication failed", "no pg_hba.conf entry", "does not exist")
 
 _sqlite_writer = RLock()
 
@@ -69,16 +96,17 @@ def logs_url(config: Config) -> URL:
 def open_databases(config: Config) -> Databases:
     """The engines that a worker uses; they connect when first used. Raises ConfigError."""
     is_split = bool(config.log_sql_dsn.strip())
+    main = open_engine(main_url(config), config)
     # Whoever writes a log row within a transaction of the main database reads this (services/logs.py).
-    main = open_engine(main_url(config), config, execution_options={"has_outbox": is_split})
+    main.update_execution_options(has_outbox=is_split)
     return Databases(main, open_engine(logs_url(config), config) if is_split else main)
 
 
-def open_engine(url: URL, config: Config, **options: Any) -> Engine:
-    """One database, ready to use; `options` win over `engine_options`."""
+def open_engine(url: URL, config: Config) -> Engine:
+    """One database, for a worker's requests."""
     if config.debug_sql:
         logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)  # read once, when an engine is made
-    engine = create_engine(url, **(engine_options(url, config) | options))
+    engine = create_engine(url, **engine_options(url, config))
     tune(engine)
     return engine
 
@@ -144,19 +172,35 @@ def tune(engine: Engine) -> None:
 
 
 def thread_engine(engine: Engine, config: Config) -> Engine:
-    """The same database for native threads. On SQLite: connections of its own that wait SQLITE_BUSY_TIMEOUT for the
-    lock, made per use, because a pool that greenlets share is not for threads; `run_write` then takes no green lock.
-    The other drivers cooperate with gevent by themselves, and get the engine back.
+    """The same database for native threads: on SQLite an `unpooled_engine`, because a pool that greenlets share is not
+    for threads. The other drivers cooperate with gevent by themselves, and get the engine back.
     """
     if engine.dialect.name != "sqlite":
         return engine
-    connect = {"timeout": config.sqlite_busy_timeout / 1000, "isolation_level": None}
-    options: dict[str, Any] = {"poolclass": NullPool, "hide_parameters": True, "connect_args": connect}
-    threaded = create_engine(
-        engine.url, execution_options={**engine.get_execution_options(), "native": True}, **options
-    )
-    tune(threaded)
+    threaded = unpooled_engine(engine.url, config)
+    threaded.update_execution_options(has_outbox=engine.get_execution_options().get("has_outbox", False))
     return threaded
+
+
+def unpooled_engine(url: URL, config: Config) -> Engine:
+    """A database outside the event loop: for native threads on SQLite, and for what may take longer than a request.
+
+    Connections are made per use, have no limit of time, and wait SQLITE_BUSY_TIMEOUT for SQLite's lock; `run_write`
+    then takes no lock of the event loop.
+    """
+    connect: dict[str, Any] = {"connect_timeout": 5}
+    options: dict[str, Any] = {"poolclass": NullPool, "hide_parameters": True, "execution_options": {"native": True}}
+    match url.get_backend_name():
+        case "sqlite":
+            connect = {"timeout": config.sqlite_busy_timeout / 1000, "isolation_level": None}
+        case "mysql":
+            options["isolation_level"] = "READ COMMITTED"
+        case _:
+            connect["prepare_threshold"] = None
+    options["connect_args"] = {key: value for key, value in connect.items() if key not in url.query}
+    engine = create_engine(url, **options)
+    tune(engine)
+    return engine
 
 
 def run_write(engine: Engine, work: Callable[[Connection], T]) -> T:
@@ -168,7 +212,7 @@ def run_write(engine: Engine, work: Callable[[Connection], T]) -> T:
     if engine.dialect.name != "sqlite":
         return _retried(engine, work)
     if engine.get_execution_options().get("native"):
-        return _transaction(engine, work)
+        return _transaction(engine, work)  # has waited inside SQLite already
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
@@ -199,10 +243,33 @@ def in_thread(work: Callable[[], T]) -> T:
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether a database failed because it is away, full or too busy, rather than because of what it was asked."""
-    return isinstance(error, (OperationalError, InterfaceError, PoolTimeout)) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
-    )
+    """Whether a database failed because it is away, full, locked or too busy, not because of what it was asked."""
+    if isinstance(error, PoolTimeout):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    number, state = _codes(error)
+    if isinstance(error.orig, sqlite3.Error):
+        return number in _SQLITE_AWAY
+    if isinstance(error.orig, pymysql.Error):
+        # 2000 to 2999 are the client's own: no connection, or a lost one.
+        return error.connection_invalidated or number in _MYSQL_AWAY or 2000 <= number < 3000
+    if state is None:
+        return isinstance(error.orig, (psycopg.OperationalError, psycopg.InterfaceError))
+    return error.connection_invalidated or state.startswith(_POSTGRESQL_AWAY)
+
+
+def is_hopeless(error: BaseException) -> bool:
+    """Whether a connection failed for a reason that waiting does not cure: credentials, a name, a file's place."""
+    if not isinstance(error, DBAPIError):
+        return False
+    number, state = _codes(error)
+    if isinstance(error.orig, sqlite3.Error):
+        return number in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOTADB)
+    if isinstance(error.orig, pymysql.Error):
+        return number in (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.BAD_DB_ERROR)
+    # Before a session exists, libpq gives the server's refusal as text only.
+    return state is None and any(words in str(error.orig) for words in _POSTGRESQL_REFUSALS)
 
 
 def _retried(engine: Engine, work: Callable[[Connection], T]) -> T:
@@ -222,13 +289,21 @@ def _transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 
 def _is_locked(error: BaseException | None) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _is_deadlock(error: DBAPIError) -> bool:
+    number, state = _codes(error)
+    return number in (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT) or state in ("40P01", "40001")
+
+
+def _codes(error: DBAPIError) -> tuple[int, str | None]:
+    """SQLite's or MySQL's number of an error, 0 for none, and PostgreSQL's state."""
     original = error.orig
-    number = original.args[0] if original and original.args else None
-    return number in _DEADLOCKS or getattr(original, "sqlstate", None) in _DEADLOCKS
+    if isinstance(original, sqlite3.Error):
+        return getattr(original, "sqlite_errorcode", 0) & 0xFF, None
+    first = original.args[0] if original and original.args else None
+    return first if isinstance(first, int) else 0, getattr(original, "sqlstate", None)
 
 
 def _configured(name: str, dsn: str, config: Config) -> URL:

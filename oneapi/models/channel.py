@@ -6,13 +6,13 @@ from sqlalchemy import Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from oneapi.extensions import Model
-from oneapi.models.types import Float, Int, LongText, Name, Unsigned
+from oneapi.models.types import Float, Int, LongText, Name, Unsigned, text_or_varchar
 
 
 class Channel(Model):
     """Columns down to `system_prompt` are One API's, the rest are ours.
 
-    `group` and `model_mapping` are varchar(32) and varchar(1024) in the reference; the migration widens them.
+    `base_url`, `group` and `model_mapping` are shorter in the reference (191, 32 and 1024); the migration widens them.
     """
 
     __tablename__ = "channels"
@@ -30,14 +30,14 @@ class Channel(Model):
     created_time: Mapped[int | None] = mapped_column(Int, default=0)
     test_time: Mapped[int | None] = mapped_column(Int, default=0)
     response_time: Mapped[int | None] = mapped_column(Int, default=0)  # ms
-    base_url: Mapped[str | None] = mapped_column(Name, default="", server_default="")
+    base_url: Mapped[str | None] = mapped_column(text_or_varchar(1024), default="", server_default="")
     other: Mapped[str | None] = mapped_column(LongText)
     balance: Mapped[float | None] = mapped_column(Float, default=0)
     balance_updated_time: Mapped[int | None] = mapped_column(Int, default=0)
     models: Mapped[str | None] = mapped_column(LongText, default="")  # comma-separated
-    group: Mapped[str | None] = mapped_column(String(255), default="default", server_default="default")
+    group: Mapped[str | None] = mapped_column(String(1024), default="default", server_default="default")
     used_quota: Mapped[int | None] = mapped_column(Int, default=0, server_default="0")
-    model_mapping: Mapped[str | None] = mapped_column(Text, default="")  # JSON object
+    model_mapping: Mapped[str | None] = mapped_column(String(8192), default="", server_default="")  # JSON object
     priority: Mapped[int | None] = mapped_column(Int, default=0, server_default="0")
     config: Mapped[str | None] = mapped_column(LongText, default="")  # JSON object
     system_prompt: Mapped[str | None] = mapped_column(Text)

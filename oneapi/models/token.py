@@ -6,7 +6,7 @@ from sqlalchemy import Index, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from oneapi.extensions import Model
-from oneapi.models.types import Bool, Char, Int, Name
+from oneapi.models.types import Bool, Char, Int, Name, text_or_varchar
 
 
 class Token(Model):
@@ -32,7 +32,8 @@ class Token(Model):
     unlimited_quota: Mapped[bool | None] = mapped_column(Bool, default=False, server_default=false())
     used_quota: Mapped[int | None] = mapped_column(Int, default=0, server_default="0")
     models: Mapped[str | None] = mapped_column(Text)  # comma-separated; empty: all
-    subnet: Mapped[str | None] = mapped_column(Name, default="", server_default="")  # comma-separated CIDRs
+    # Comma-separated CIDRs; 191 characters in the reference, widened by the migration.
+    subnet: Mapped[str | None] = mapped_column(text_or_varchar(2048), default="", server_default="")
 
     # JSON: requests_per_minute, tokens_per_minute, concurrency, budget {period, quota}
     limits: Mapped[str | None] = mapped_column(Text)

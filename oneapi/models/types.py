@@ -14,8 +14,14 @@ Int: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
 Unsigned: TypeEngine[int] = Int.with_variant(mysql.BIGINT(unsigned=True), *_MYSQL)
 Float: TypeEngine[float] = Double().with_variant(REAL(), "sqlite").with_variant(Numeric(asdecimal=False), "postgresql")
 Bool: TypeEngine[bool] = Boolean()
-# A string with an index, a default, or in a primary key: MySQL wants a length for those.
-Name: TypeEngine[str] = Text().with_variant(String(191), *_MYSQL)
+
+
+def text_or_varchar(length: int) -> TypeEngine[str]:
+    """A string with an index, a default, or in a primary key: MySQL wants a length for those."""
+    return Text().with_variant(String(length), *_MYSQL)
+
+
+Name = text_or_varchar(191)
 LongText: TypeEngine[str] = Text().with_variant(mysql.LONGTEXT(), *_MYSQL)
 
 
