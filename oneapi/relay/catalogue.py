@@ -32,15 +32,17 @@ _PERMISSION: Json = {
 def model_list(caller: Caller, directory: Directory) -> Json:
     """OpenAI's list of what this caller may ask for, in alphabetical order."""
     owners = _visible(caller, directory)
-    return {"object": "list", "data": [_row(model, owners[model]) for model in sorted(owners)]}
+    return {"object": "list", "data": [row(model, owners[model]) for model in sorted(owners)]}
 
 
 def one_model(model: str, caller: Caller, directory: Directory) -> Json:
     """One row of the list. Raises NotFound for an unknown model and for one that this caller may not use."""
     owners = _visible(caller, directory)
     if model not in owners:
-        raise NotFound(f"The model {model} does not exist, or you may not use it.", code="model_not_found", param="model")
-    return _row(model, owners[model])
+        raise NotFound(
+            f"The model {model} does not exist, or you may not use it.", code="model_not_found", param="model"
+        )
+    return row(model, owners[model])
 
 
 def _visible(caller: Caller, directory: Directory) -> dict[str, str]:
@@ -58,7 +60,8 @@ def _is_glob(item: str) -> bool:
     return any(character in item for character in "*?[")
 
 
-def _row(model: str, owner: str) -> Json:
+def row(model: str, owner: str) -> Json:
+    """A model as OpenAI's lists show it."""
     return {
         "id": model,
         "object": "model",

@@ -7,7 +7,7 @@ differs is written, in the transaction of the channel itself, so that no reader 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, and_, delete, insert, or_, select, up
 
 from oneapi.database import run_write
 from oneapi.models import Ability, Channel, ChannelHealth
+from oneapi.relay import adaptors
 from oneapi.services import audit, revisions
 from oneapi.services.audit import MASKED, SYSTEM, Actor, Change
 from oneapi.services.forms import Int64, given
@@ -96,9 +97,7 @@ def get(engine: Engine, channel_id: int) -> AnyRow:
 # ---- writing ----
 
 
-def create_many(
-    engine: Engine, actor: Actor, fields: ChannelFields, *, known_types: Collection[int], now: int
-) -> list[int]:
+def create_many(engine: Engine, actor: Actor, fields: ChannelFields, *, now: int) -> list[int]:
     """One channel for each line of the key, otherwise alike, all or none of them. Returns their ids in that order."""
     values = _tidied(fields)
     keys = [line.strip() for line in values.pop("key", "").splitlines() if line.strip()]
@@ -110,7 +109,7 @@ def create_many(
     }  # fmt: skip
     values["status"] = values.get("status") or ENABLED
     values["group"] = values.get("group") or "default"
-    _check(values, known_types, engine.dialect.name)
+    _check(values, engine.dialect.name)
     if not values["models"] and values["type"] != TYPE_PROXY:
         raise invalid_input("channel_models_required")
 
@@ -129,9 +128,7 @@ def create_many(
     return run_write(engine, work)
 
 
-def update_one(
-    engine: Engine, actor: Actor, fields: ChannelFields, *, known_types: Collection[int], now: int
-) -> AnyRow:
+def update_one(engine: Engine, actor: Actor, fields: ChannelFields, *, now: int) -> AnyRow:
     """Changes a channel as One API does: plain fields that are empty, and nullable ones that are absent, stay."""
     tidied = _tidied(fields)
     values = {name: tidied[name] for name in _KEPT_WHEN_EMPTY if tidied.get(name)}
@@ -141,7 +138,7 @@ def update_one(
         stored = _stored(connection, given(fields.id, 0), for_update=True)
         changed = {name: value for name, value in values.items() if value != getattr(stored, name)}
         # What is stored already is not judged again: a whole object must go back as it came.
-        _check(changed, known_types, engine.dialect.name)
+        _check(changed, engine.dialect.name)
         if not changed:
             return stored
         if "status" in changed:
@@ -352,9 +349,9 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
 
 
-def _check(values: Mapping[str, Any], known_types: Collection[int], dialect: str) -> None:
+def _check(values: Mapping[str, Any], dialect: str) -> None:
     """Raises Refusal for the first of these values that a channel cannot have."""
-    if "type" in values and values["type"] not in known_types:
+    if "type" in values and values["type"] not in adaptors.load():
         raise invalid_input("channel_type_unknown", type=values["type"])
     if "status" in values and values["status"] not in (ENABLED, DISABLED, AUTO_DISABLED):
         raise invalid_input("channel_status_unknown")

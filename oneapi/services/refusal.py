@@ -36,3 +36,10 @@ def invalid_input(key: str, **values: str | int) -> Refusal:
     reason = Refusal(key)
     reason.values = dict(values)
     return Refusal("invalid_input", reason=reason)
+
+
+def invalid_parameter(key: str, **values: str | int) -> Refusal:
+    """A refusal of how something was asked: "Invalid parameter: <reason>"."""
+    refusal = invalid_input(key, **values)
+    refusal.key = "invalid_parameter"
+    return refusal

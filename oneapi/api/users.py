@@ -1,0 +1,174 @@
+"""/api/user and /api/topup: one's own account, and administrators' work on others'.
+
+Source: spec management.md §4.4, §4.5, §6.2, §6.3.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from oneapi.api import objects, session
+from oneapi.api.asked import Asked, path_id, total_of
+from oneapi.api.routing import ADMIN, COMMON, Answer, Route
+from oneapi.services import accounts, groups, redemptions, statistics
+from oneapi.services.accounts import OwnFields, Registration, UserFields
+from oneapi.services.forms import Int64
+from oneapi.services.refusal import Refusal
+
+
+class _Login(msgspec.Struct, frozen=True):
+    username: str = ""
+    password: str = ""
+
+
+class _Code(msgspec.Struct, frozen=True):
+    key: str = ""
+
+
+class _Action(msgspec.Struct, frozen=True):
+    username: str = ""
+    action: str = ""
+
+
+class _TopUp(msgspec.Struct, frozen=True):
+    user_id: Int64 = 0
+    quota: Int64 = 0
+    remark: str = ""
+
+
+# ---- coming and going ----
+
+
+def register(asked: Asked) -> None:
+    form = asked.body(Registration)
+    if asked.options.register_enabled and asked.options.email_verification_enabled:
+        if not form.email or not form.verification_code:
+            raise Refusal("email_and_code_required")
+        raise Refusal("code_wrong")
+    accounts.register(asked.engine, asked.options, form, now=asked.now)
+
+
+def login(asked: Asked) -> object:
+    form = asked.body(_Login)
+    account = accounts.log_in(
+        asked.engine, asked.options, form.username, form.password, address=asked.address, now=asked.now
+    )
+    session.begin(account)
+    return objects.logged_in(account)
+
+
+def logout(asked: Asked) -> None:
+    session.end()
+
+
+# ---- oneself ----
+
+
+def own(asked: Asked) -> object:
+    return objects.user(accounts.get(asked.engine, asked.actor, asked.account.id))
+
+
+def update_own(asked: Asked) -> None:
+    account = accounts.update_own(asked.engine, asked.actor, asked.body(OwnFields), now=asked.now)
+    # A new password ends all sessions; the one that set it goes on.
+    if session.claimed_id() == account.id:
+        session.begin(account)
+
+
+def remove_own(asked: Asked) -> None:
+    accounts.remove_own(asked.engine, asked.actor, now=asked.now)
+
+
+def new_access_token(asked: Asked) -> object:
+    return accounts.rotate_access_token(asked.engine, asked.actor, now=asked.now)
+
+
+def aff_code(asked: Asked) -> object:
+    return accounts.aff_code(asked.engine, asked.account.id)
+
+
+def redeem(asked: Asked) -> object:
+    return redemptions.redeem(asked.engine, asked.actor, asked.body(_Code).key, now=asked.now)
+
+
+def available_models(asked: Asked) -> object:
+    return groups.available_models(asked.engine, asked.account.group)
+
+
+def dashboard(asked: Asked) -> object:
+    return [
+        {
+            "Day": row.day,
+            "ModelName": row.model_name,
+            "RequestCount": row.requests,
+            "Quota": row.quota,
+            "PromptTokens": row.prompt_tokens,
+            "CompletionTokens": row.completion_tokens,
+        }
+        for row in statistics.dashboard(asked.log_engine, asked.account.id, now=asked.now)
+    ]
+
+
+# ---- others ----
+
+
+def listing(asked: Asked) -> object:
+    found = accounts.list_page(asked.engine, asked.page(), asked.text("order"))
+    return Answer([objects.user(row) for row in found.rows], beside=total_of(found))
+
+
+def search(asked: Asked) -> object:
+    return [objects.user(row) for row in accounts.search(asked.engine, asked.text("keyword"))]
+
+
+def one(asked: Asked, id: str) -> object:
+    return objects.user(accounts.get(asked.engine, asked.actor, path_id(id)))
+
+
+def create(asked: Asked) -> object:
+    form = asked.body(Registration)
+    return objects.user(accounts.create(asked.engine, asked.options, asked.actor, form, now=asked.now))
+
+
+def update(asked: Asked) -> None:
+    accounts.update_user(asked.engine, asked.actor, asked.body(UserFields), now=asked.now)
+
+
+def manage(asked: Asked) -> object:
+    form = asked.body(_Action)
+    row = accounts.manage(asked.engine, asked.actor, form.username, form.action, now=asked.now)
+    return objects.sparse_user(role=row.role or 0, status=row.status or 0)
+
+
+def remove(asked: Asked, id: str) -> None:
+    accounts.remove(asked.engine, asked.actor, path_id(id), now=asked.now)
+
+
+def top_up(asked: Asked) -> None:
+    form = asked.body(_TopUp)
+    accounts.top_up(asked.engine, asked.actor, form.user_id, form.quota, form.remark, now=asked.now)
+
+
+ROUTES = (
+    Route("POST", "/api/user/register", None, register, is_critical=True),
+    Route("POST", "/api/user/login", None, login, is_critical=True),
+    Route("GET", "/api/user/logout", None, logout),
+    Route("POST", "/api/user/logout", None, logout),
+    Route("GET", "/api/user/dashboard", COMMON, dashboard),
+    Route("GET", "/api/user/self", COMMON, own),
+    Route("PUT", "/api/user/self", COMMON, update_own),
+    Route("DELETE", "/api/user/self", COMMON, remove_own),
+    Route("GET", "/api/user/token", COMMON, new_access_token),
+    Route("POST", "/api/user/token", COMMON, new_access_token),
+    Route("GET", "/api/user/aff", COMMON, aff_code),
+    Route("POST", "/api/user/topup", COMMON, redeem),
+    Route("GET", "/api/user/available_models", COMMON, available_models),
+    Route("GET", "/api/user/", ADMIN, listing),
+    Route("GET", "/api/user/search", ADMIN, search),
+    Route("GET", "/api/user/<id>", ADMIN, one),
+    Route("POST", "/api/user/", ADMIN, create),
+    Route("PUT", "/api/user/", ADMIN, update),
+    Route("POST", "/api/user/manage", ADMIN, manage),
+    Route("DELETE", "/api/user/<id>", ADMIN, remove),
+    Route("POST", "/api/topup", ADMIN, top_up),
+)

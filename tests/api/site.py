@@ -1,0 +1,170 @@
+"""A site for tests of the API: the real routes and services on a real database, asked by a Flask test client."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, insert, select, update
+from werkzeug.test import TestResponse
+
+from oneapi import api, journal
+from oneapi.config import Config
+from oneapi.database import Databases, init_app, open_databases
+from oneapi.extensions import db
+from oneapi.models import Log, Opening, Option, Revision, User
+from oneapi.options import Options
+from oneapi.services import passwords
+from oneapi.services.tokens import TokenCache
+from tests.servers import FreshDatabase
+
+PASSWORD = "correct horse"
+COMMON, ADMIN, ROOT = 1, 10, 100
+
+
+class OptionsNow:
+    """What the API needs of snapshots: the options, reread when asked to."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.refresh()
+
+    def refresh(self) -> None:
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(Option.key, Option.value)).all()
+        self.options = Options.from_rows({row.key: row.value or "" for row in rows})
+
+
+@dataclass(frozen=True)
+class Program:
+    config: Config
+    engine: Engine
+    log_engine: Engine
+    snapshots: OptionsNow
+    token_cache: TokenCache
+
+
+class Caller:
+    """Somebody with an access token, a cookie, or nothing."""
+
+    def __init__(self, site: Site, client: FlaskClient, user_id: int = 0, token: str = "") -> None:
+        self.site = site
+        self.client = client
+        self.id = user_id
+        self.token = token
+
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> TestResponse:
+        """The whole response."""
+        if self.token:
+            headers.setdefault("Authorization", self.token)
+        data = body if isinstance(body, str | bytes) or body is None else json.dumps(body)
+        return self.client.open(path, method=method, data=data, headers=list(headers.items()))
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """The data of an answer that must be a success."""
+        response = self.ask(method, path, body)
+        answer = response.get_json()
+        assert answer["success"] is True, answer
+        assert answer["message"] == ""
+        return answer.get("data")
+
+    def refused(self, method: str, path: str, body: object = None) -> str:
+        """The message of an answer that must be One API's kind of refusal: status 200, success false, no data."""
+        response = self.ask(method, path, body)
+        answer = response.get_json()
+        assert (response.status_code, answer["success"]) == (200, False), answer
+        assert "data" not in answer
+        return str(answer["message"])
+
+
+class Site:
+    def __init__(self, config: Config) -> None:
+        self.databases: Databases = open_databases(config)
+        self.engine, self.log_engine = self.databases.main, self.databases.logs
+        self.app = Flask("oneapi")
+        self.app.secret_key = "secret of a test"
+        init_app(self.app, self.databases)
+        with self.app.app_context():
+            db.create_all()
+        with self.engine.begin() as connection:
+            names = ("channels", "options", "accounts")
+            connection.execute(insert(Revision), [{"name": name, "number": 0} for name in names])
+        self.app.extensions["oneapi"] = Program(
+            config,
+            self.engine,
+            self.log_engine,
+            OptionsNow(self.engine),
+            TokenCache(self.engine, 5, time.monotonic),
+        )
+        journal.init_app(self.app)
+        api.init_app(self.app, config)
+        self._names = itertools.count(1)
+
+    def close(self) -> None:
+        self.databases.dispose()
+
+    def anybody(self) -> Caller:
+        """Somebody who has not logged in, with cookies of his own."""
+        return Caller(self, self.app.test_client())
+
+    def user(self, role: int = COMMON, **columns: Any) -> Caller:
+        """A new user, who asks with his access token. His password is PASSWORD."""
+        number = next(self._names)
+        token = f"{number:032x}"
+        values = {
+            "username": f"user{number}",
+            "password": HASH,
+            "display_name": f"User {number}",
+            "role": role,
+            "access_token": token,
+            "aff_code": f"aff{number}",
+            **columns,
+        }
+        with self.engine.begin() as connection:
+            user_id = connection.execute(insert(User).values(**values)).inserted_primary_key[0]
+            opening = {"user_id": user_id, "quota": values.get("quota", 0), "credited": 0, "charged": 0}
+            connection.execute(insert(Opening).values(created_at=0, **opening))
+        return Caller(self, self.app.test_client(), user_id, values["access_token"] or "")
+
+    def logged_in(self, role: int = COMMON, **columns: Any) -> Caller:
+        """A new user, who asks with a cookie."""
+        user = self.user(role, **columns)
+        user.token = ""
+        row = self.row(User, user.id)
+        user.call("POST", "/api/user/login", {"username": row.username, "password": PASSWORD})
+        return user
+
+    def row(self, model: Any, row_id: int) -> Any:
+        with self.engine.connect() as connection:
+            return connection.execute(select(model).where(model.id == row_id)).one()
+
+    def rows(self, model: Any, *conditions: Any) -> list[Any]:
+        engine = self.log_engine if model is Log else self.engine
+        with engine.connect() as connection:
+            return list(connection.execute(select(model).where(*conditions)))
+
+    def change(self, model: Any, row_id: int, **values: Any) -> None:
+        """Writes to a row as another program would."""
+        with self.engine.begin() as connection:
+            connection.execute(update(model).where(model.id == row_id).values(**values))
+
+    def set_options(self, **values: str) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(insert(Option), [{"key": key, "value": value} for key, value in values.items()])
+        self.app.extensions["oneapi"].snapshots.refresh()
+
+    def revision(self, name: str) -> int:
+        with self.engine.connect() as connection:
+            return int(connection.execute(select(Revision.number).where(Revision.name == name)).scalar_one())
+
+
+HASH = passwords.hashed(PASSWORD)
+
+
+def site_on(database: FreshDatabase, **config: Any) -> Site:
+    return Site(database.config(**config))
