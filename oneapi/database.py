@@ -2,7 +2,7 @@
 
 Every rule of a kind of database is kept with its own connections, so that the main database and the logs may be of
 different kinds. SQLite never stops the event loop for long: on it, a write that finds the file locked waits as a
-greenlet; what takes long, or must wait, runs in a native thread on `thread_engine`.
+greenlet, and what takes long runs in a native thread.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 import gevent
@@ -171,17 +172,6 @@ def tune(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
 
 
-def thread_engine(engine: Engine, config: Config) -> Engine:
-    """The same database for native threads: on SQLite an `unpooled_engine`, because a pool that greenlets share is not
-    for threads. The other drivers cooperate with gevent by themselves, and get the engine back.
-    """
-    if engine.dialect.name != "sqlite":
-        return engine
-    threaded = unpooled_engine(engine.url, config)
-    threaded.update_execution_options(has_outbox=engine.get_execution_options().get("has_outbox", False))
-    return threaded
-
-
 def unpooled_engine(url: URL, config: Config) -> Engine:
     """A database outside the event loop: for native threads on SQLite, and for what may take longer than a request.
 
@@ -224,22 +214,16 @@ def run_write(engine: Engine, work: Callable[[Connection], T]) -> T:
         gevent.sleep(random.uniform(0.005, 0.05))
 
 
-def run_read(engine: Engine, work: Callable[[Connection], T]) -> T:
-    """Runs `work`, which only reads and may take long, in one transaction; on SQLite in a native thread.
+def in_thread(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """Runs `work`, which only reads and may take long, in one transaction; on SQLite in a native thread, so that other
+    greenlets go on meanwhile. The other drivers let them by themselves.
 
     Rows must be fetched within `work`: the connection is closed after it.
     """
-
-    def read() -> T:
-        with engine.connect() as connection, connection.begin():
-            return work(connection)
-
-    return in_thread(read) if engine.dialect.name == "sqlite" else read()
-
-
-def in_thread(work: Callable[[], T]) -> T:
-    """Runs `work` in gevent's pool of native threads, so that other greenlets go on meanwhile."""
-    return gevent.get_hub().threadpool.apply(work)
+    if engine.dialect.name != "sqlite":
+        return _read(engine, work)
+    result: T = gevent.get_hub().threadpool.apply(_read, (_reader(engine.url), work))
+    return result
 
 
 def is_unavailable(error: BaseException) -> bool:
@@ -270,6 +254,17 @@ def is_hopeless(error: BaseException) -> bool:
         return number in (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.BAD_DB_ERROR)
     # Before a session exists, libpq gives the server's refusal as text only.
     return state is None and any(words in str(error.orig) for words in _POSTGRESQL_REFUSALS)
+
+
+@lru_cache(maxsize=8)
+def _reader(url: URL) -> Engine:
+    """An SQLite database for native threads, for which a pool that greenlets share is not made."""
+    return unpooled_engine(url, Config())
+
+
+def _read(engine: Engine, work: Callable[[Connection], T]) -> T:
+    with engine.connect() as connection, connection.begin():
+        return work(connection)
 
 
 def _retried(engine: Engine, work: Callable[[Connection], T]) -> T:

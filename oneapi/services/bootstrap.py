@@ -31,7 +31,6 @@ import oneapi
 from oneapi.config import Config, ConfigError
 from oneapi.database import (
     Databases,
-    in_thread,
     is_hopeless,
     is_unavailable,
     logs_url,
@@ -113,7 +112,7 @@ def build_indexes(config: Config) -> None:
     for role, url in urls.items():
         engine = unpooled_engine(url, config)
         if engine.dialect.name == "sqlite":
-            in_thread(partial(_build_indexes, engine, role))
+            gevent.get_hub().threadpool.apply(_build_indexes, (engine, role))
         else:
             _build_indexes(engine, role)
 
