@@ -222,7 +222,9 @@ def no_edits(model: str, mode: Mode) -> tuple[Edit, ...]:
 
 def bearer(request: UpstreamRequest, credentials: Credentials, now: float) -> UpstreamRequest:
     """`Authorization: Bearer <key>`, or the bought token where there is one."""
-    return replace(request, headers={**request.headers, "Authorization": f"Bearer {credentials.token or credentials.key}"})
+    return replace(
+        request, headers={**request.headers, "Authorization": f"Bearer {credentials.token or credentials.key}"}
+    )
 
 
 def header_key(name: str, prefix: str = "") -> Sign:
@@ -254,6 +256,9 @@ class Adaptor:
     headers: Mapping[str, str] = field(default_factory=dict)
     accepts: frozenset[str] = frozenset({"image_urls"})  # image_urls, images, audio, files…: see `convert`
     has_stream_options: bool = True  # whether a usage chunk may be asked for
+    may_ask_usage: Callable[[Mapping[str, str]], bool] | None = (
+        None  # where it depends on the channel's fields
+    )
     fields: tuple[Field, ...] = ()
     legacy_field: str = ""  # the config field that the deprecated column `other` fills
     key_hint: str = ""

@@ -61,7 +61,7 @@ class Silence:
 
 @dataclass(slots=True, kw_only=True)
 class Answer:
-    """A route that answered: whole (`body`), or begun (`stream`, and in `pending` what may go to the client at once)."""
+    """A route that answered: whole (`body`), or begun (`stream`; `pending` may go to the client at once)."""
 
     reply: UpstreamReply
     headers: tuple[tuple[str, str], ...]
@@ -271,15 +271,15 @@ class Trial:
     def _whole(self, converted: Converted, route: Route, reply: UpstreamReply, body: bytes) -> Answer:
         exchange, client, codec = self.exchange, self.client, converted.endpoint.codec
         count = self._counter(route)
-        exchange.has_begun = True
         if converted.fidelity != "translated" and not client.head.stream:
             if codec.read_usage is not None:
                 exchange.usage = codec.read_usage(body, reply.headers)
+            exchange.has_begun = True
             if exchange.usage is None and (read_text := codec.read_text) is not None:
                 exchange.count_output = lambda: count(read_text(body, reply.headers))
             return Answer(reply=reply, headers=_returned(reply), body=body)
         response = _parsed(codec, reply, body)
-        exchange.usage = response.usage
+        exchange.usage, exchange.has_begun = response.usage, True
         if client.head.stream:
             stream = Replayed(ir.replay(response), self._renderer(route), count=count)
             exchange.count_output = stream.output_tokens
@@ -287,8 +287,9 @@ class Trial:
         if client.codec.render_response is None:
             raise InvalidRequest("This kind of request cannot be converted for this provider.")
         rendered = convert.dumps(client.codec.render_response(response, self._rendering(route)))
-        if (read_text := client.codec.read_text) is not None:
-            exchange.count_output = lambda: count(read_text(rendered, {}))
+        render_text = client.codec.read_text
+        if render_text is not None:
+            exchange.count_output = lambda: count(render_text(rendered, {}))
         return Answer(reply=reply, headers=_JSON, body=rendered)
 
     def _counter(self, route: Route) -> Callable[[str], int]:

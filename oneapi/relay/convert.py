@@ -93,7 +93,10 @@ def to_upstream(
     adaptor = channel.adaptor
     endpoint = adaptor.endpoints[head.mode]
     is_chat_stream = head.stream and head.mode in ("chat", "completions")
-    ask_usage = is_chat_stream and not head.wants_usage and (adaptor.has_stream_options or must_ask_usage)
+    takes_stream_options = (
+        adaptor.has_stream_options if adaptor.may_ask_usage is None else adaptor.may_ask_usage(channel.fields)
+    )
+    ask_usage = is_chat_stream and not head.wants_usage and (takes_stream_options or must_ask_usage)
     url = adaptor.url(
         Target(
             base_url=channel.base_url,
@@ -241,9 +244,7 @@ def used_fields(request: ir.ChatRequest) -> frozenset[str]:
         for part in message.parts:
             used.update(name for kind, name in _PART_FIELDS if isinstance(part, kind))
             if isinstance(part, ir.ToolResult):
-                used.update(
-                    name for piece in part.parts for kind, name in _PART_FIELDS if isinstance(piece, kind)
-                )
+                used.update(name for piece in part.parts for kind, name in _PART_FIELDS if isinstance(piece, kind))
     return frozenset(used)
 
 

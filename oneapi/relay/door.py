@@ -1,9 +1,9 @@
 """The relay's door: a WSGI callable that stands in front of Flask and takes the relay's paths.
 
 It packs what the client sent into a `Call`, has the pipeline answer it, and turns `Reply` and errors into WSGI
-responses. It watches the client's socket, so that a client who hangs up while the provider is silent is noticed at once,
-and it keeps the greenlets of running calls, so that a stopping worker can end and settle them (docs/architecture.md §2,
-§6; spec relay.md §1).
+responses. It watches the client's socket, so that a client who hangs up while the provider is silent is noticed at
+once, and it keeps the greenlets of running calls, so that a stopping worker can end and settle them
+(docs/architecture.md §2, §6; spec relay.md §1).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from http.client import responses
 from typing import Any
 
 import gevent
-import gevent.socket
 from gevent.hub import get_hub
+from greenlet import greenlet
 
 from oneapi.errors import (
     ClientGone,
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 REQUEST_ID_HEADER = "X-Oneapi-Request-Id"
 SEND_TIMEOUT_S = 60  # a client that does not read for so long is gone
 
-LIVE: set[gevent.Greenlet] = set()
+LIVE: set[greenlet] = set()
 _state = {"draining": False}
 
 StartResponse = Callable[..., Any]
@@ -72,7 +72,7 @@ def drain(grace_s: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A request as a server read it. `read_body` reads it at most once, up to the given number of bytes and one more."""
+    """A request as a server read it. `read_body(limit)` is called at most once; raises TooLarge beyond the limit."""
 
     method: str
     path: str  # as sent, undecoded
@@ -111,7 +111,8 @@ class RelayDoor:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
-        raw_path, _, query = environ.get("RAW_URI", environ["PATH_INFO"]).partition("?")
+        raw_uri: str = environ.get("RAW_URI") or environ["PATH_INFO"]
+        raw_path, _, query = raw_uri.partition("?")
         origin = environ.get("HTTP_ORIGIN")
         if method == "OPTIONS" and origin and _is_foreign(origin, environ.get("HTTP_HOST", "")):
             start_response("204 No Content", _preflight(environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")))
@@ -211,7 +212,7 @@ class Watch:
 
     __slots__ = ("_greenlet", "_socket", "_watcher")
 
-    def __init__(self, client: gevent.socket.socket | None) -> None:
+    def __init__(self, client: Any) -> None:
         self._greenlet = gevent.getcurrent()
         self._socket = client
         self._watcher: Any = None
@@ -273,9 +274,7 @@ class _Body:
 
 
 def _headers(environ: Environ) -> dict[str, str]:
-    headers = {
-        name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")
-    }
+    headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
     for name, key in (("content-type", "CONTENT_TYPE"), ("content-length", "CONTENT_LENGTH")):
         if value := environ.get(key):
             headers[name] = value
@@ -293,7 +292,7 @@ def _read(environ: Environ, limit: int) -> bytes:
 
 
 def _inflated(body: bytes, encoding: str, limit: int) -> bytes:
-    """The body without its gzip or deflate coding, never more than the limit (a small body may inflate to gigabytes)."""
+    """The body without its gzip or deflate coding; a small body that inflates beyond the limit is refused."""
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise InvalidRequest(f"Content-Encoding {encoding[:40]} is not supported. Send gzip, deflate or none.")
     windows = (31,) if encoding != "deflate" else (15, -15)  # deflate: with zlib's frame, or, as some send it, bare
@@ -350,7 +349,7 @@ def json_reply(body: Mapping[str, Any], status: int = 200, headers: tuple[tuple[
 
 
 def _error_reply(dialect: str, error: GatewayError, request_id: str) -> Reply:
-    headers = ()
+    headers: tuple[tuple[str, str], ...] = ()
     if error.retry_after_s is not None:
         headers = (("Retry-After", str(math.ceil(error.retry_after_s))),)
     return json_reply(error_json(dialect, error, request_id), error.client_status, headers)

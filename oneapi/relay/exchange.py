@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from oneapi.relay import ir
 from oneapi.relay.adaptor import Adaptor, Mode, UpstreamRequest
+from oneapi.relay.head import Head
 
 if TYPE_CHECKING:
     from oneapi.options import Options
@@ -180,6 +181,7 @@ class Exchange:
 
     call: Call
     caller: Caller
+    head: Head | None = None
     model: str = ""  # as requested
     is_stream: bool = False
     hold: Hold | None = None

@@ -162,7 +162,7 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """How much to think: an `effort` word (none, minimal, low, medium, high, xhigh), or a `budget_tokens`, or both unset."""
+    """How much to think: an `effort` word (none, minimal, low, medium, high, xhigh), or `budget_tokens`, or neither."""
 
     effort: str = ""
     budget_tokens: int | None = None

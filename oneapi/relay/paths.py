@@ -18,7 +18,7 @@ Task = Literal["relay", "list_models", "retrieve_model", "proxy", "not_implement
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request line asks of the relay; `model` is a path's own model, `channel_id` and `target` the raw proxy's."""
+    """What a request line asks of the relay; `model` is the path's own, `channel_id` and `target` the raw proxy's."""
 
     task: Task
     mode: Mode = "chat"

@@ -1,7 +1,7 @@
 """The path of one call, given its ports. Pure but for them: no Flask, no clock, no network of its own.
 
-`relay` authenticates, parses, plans, reserves, and has the routes tried in turn (attempts.py) until one answers. A whole
-answer is settled before it is returned; a stream is handed back as an iterator, whose last event waits for the
+`relay` authenticates, parses, plans, reserves, and has the routes tried in turn (attempts.py) until one answers. A
+whole answer is settled before it is returned; a stream is handed back as an iterator, whose last event waits for the
 settlement. docs/style.md §3–4, docs/architecture.md §3–4.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from oneapi.errors import ClientGone, Draining, Forbidden, GatewayError, InsufficientQuota, InvalidRequest, NoChannel
-from oneapi.relay import accounting, convert, pricing, routing, tokencount
+from oneapi.relay import accounting, pricing, routing, tokencount
 from oneapi.relay.attempts import Answer, Silence, Trial, Work
 from oneapi.relay.convert import ClientRequest
 from oneapi.relay.dialects import Dialect, dialect_of
@@ -31,7 +31,7 @@ def relay(call: Call, read_body: Callable[[], bytes], ports: Ports) -> Reply:
         dialect = dialect_of(call)
         body = read_body()
         client = ClientRequest(call, body, dialect.codec, dialect.head(call, body))
-        exchange.model, exchange.is_stream = client.head.model, client.head.stream
+        exchange.head, exchange.model, exchange.is_stream = client.head, client.head.model, client.head.stream
         routes = _plan(exchange, client, ports)
         _reserve(exchange, client, routes, ports)
         silence = Silence(ports, call.received_s, is_heard=client.head.stream and not dialect.may_be_silent)
@@ -57,7 +57,8 @@ def finish(exchange: Exchange, ports: Ports) -> None:
         return
     outcome = None
     if exchange.hold is not None:
-        outcome = accounting.settlement(exchange, ports.options(), ports.now())
+        elapsed_s = ports.monotonic() - exchange.call.received_s
+        outcome = accounting.settlement(exchange, ports.options(), ports.now(), elapsed_s)
     # From here on the ledger finishes what it was given, whoever waits for it.
     exchange.is_settled = True
     try:
@@ -122,7 +123,7 @@ def _reserve(exchange: Exchange, client: ClientRequest, routes: tuple[Route, ...
 
     def count_input() -> int:
         model = exchange.route.model if exchange.route else head.model
-        return tokencount.count_input(head, lambda: client.json, lambda text: ports.count_tokens(text, model))
+        return tokencount.count_input(head, lambda: client.json, lambda text: ports.count_tokens(text, model), model)
 
     exchange.route = routes[0]
     exchange.count_input = count_input

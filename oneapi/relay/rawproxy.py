@@ -16,15 +16,23 @@ _ROLE_ADMIN = 10
 _LOG_TYPE_CONSUME = 2
 _FOREVER_S = 86_400.0
 _PREFIX_PARTS = 5  # /v1/oneapi/proxy/<id>/rest
-_NOT_SENT = frozenset(
-    "host content-length accept-encoding connection authorization cookie keep-alive proxy-authorization te trailer "
-    "transfer-encoding upgrade x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip api-key x-api-key "
-    "x-goog-api-key".split()
-)
-_NOT_RETURNED = frozenset(
-    "connection content-encoding content-length keep-alive proxy-authenticate set-cookie trailer transfer-encoding "
-    "upgrade".split()
-)
+_HOP_BY_HOP = frozenset({"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"})
+_NOT_SENT = _HOP_BY_HOP | {
+    "accept-encoding",
+    "api-key",
+    "authorization",
+    "content-length",
+    "cookie",
+    "host",
+    "proxy-authorization",
+    "x-api-key",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-goog-api-key",
+    "x-real-ip",
+}
+_NOT_RETURNED = _HOP_BY_HOP | {"content-encoding", "content-length", "proxy-authenticate", "set-cookie"}
 
 
 def relay(call: Call, read_body: Callable[[], bytes], ports: Ports) -> Reply:

@@ -77,7 +77,7 @@ def routed(directory: Directory, channel: Channel, model: str) -> Route | None:
 def shuffled(tier: tuple[Channel, ...], rng: random.Random) -> Iterator[Channel]:
     """The channels of one tier in a random order, each next one drawn in proportion to its weight.
 
-    Where no weight was ever set all are equal; beside channels with a weight, one of weight 0 is the tier's last resort.
+    Where no weight was ever set all are equal; beside channels with a weight, one without is the tier's last resort.
     """
     if len(tier) == 1:
         yield tier[0]
@@ -138,7 +138,7 @@ _ACCOUNT_WORDS = frozenset(
         "exceeded_current_quota_error",
     }
 )
-_MODEL_WORDS = re.compile(r"\bmodel\b|\bdeployment\b|模型", re.IGNORECASE)
+_MODEL_WORDS = re.compile(r"model|deployment|模型", re.IGNORECASE)
 
 
 def verdict(error: BaseException, *, has_begun: bool = False) -> Verdict:

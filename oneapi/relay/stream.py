@@ -1,9 +1,9 @@
 """An answer on its way to the client: the only code that handles stream bytes.
 
 Each kind of stream has the same face. `pull(seconds)` reads upstream once and returns what may go to the client now:
-bytes (possibly none of them, when all was held back), or None when nothing came within `seconds`. `has_begun` turns true
-with the first content, which is the commit point; `is_whole` when the answer is complete. What tells a client that it is
-complete (`[DONE]`, message_stop…) is never in what `pull` returns: it waits in `last` for the money.
+bytes (possibly none of them, when all was held back), or None when nothing came within `seconds`. `has_begun` turns
+true with the first content, which is the commit point; `is_whole` when the answer is complete. What tells a client
+that it is complete (`[DONE]`, message_stop…) is never in what `pull` returns: it waits in `last` for the money.
 
     Verbatim     upstream's bytes, watched frame by frame
     Translated   upstream's events, rendered in the client's dialect
@@ -68,7 +68,18 @@ class AnswerStream(Protocol):
 class Verbatim:
     """Upstream's own frames; `hide_usage` when the usage chunk was our wish and not the client's."""
 
-    __slots__ = ("_end", "_framing", "_frames", "_hide_usage", "_meter", "_reply", "_watcher", "has_begun", "is_whole", "last")
+    __slots__ = (
+        "_end",
+        "_frames",
+        "_framing",
+        "_hide_usage",
+        "_meter",
+        "_reply",
+        "_watcher",
+        "has_begun",
+        "is_whole",
+        "last",
+    )
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ Source: RFC 9112 for framing, persistence and 100-continue (read 2026-11-25).
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
 from http.client import responses
@@ -20,7 +21,10 @@ from typing import Any
 
 import gevent
 import httptools
-from gunicorn import http, util
+from flask import Flask
+from gunicorn import util
+from gunicorn.http import get_parser
+from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
 from oneapi.errors import CallEnded
@@ -41,7 +45,7 @@ class _Closed(Exception):
 
 
 class RelayWorker(GeventWorker):
-    """Finds the door on the WSGI application, as `relay_door`."""
+    """Finds the door among the extensions of the Flask application."""
 
     def init_process(self) -> None:
         self._idle: set[Any] = set()
@@ -53,13 +57,11 @@ class RelayWorker(GeventWorker):
 
     def _close_idle(self) -> None:
         for client in list(self._idle):
-            try:
+            with suppress(OSError):  # it may just have gone by itself
                 client.shutdown(socket.SHUT_RD)
-            except OSError:
-                pass  # it has just gone by itself
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        door: RelayDoor | None = getattr(self.wsgi, "relay_door", None)
+        door: RelayDoor | None = self.wsgi.extensions.get("oneapi.door") if isinstance(self.wsgi, Flask) else None
         if door is None or self.cfg.is_ssl:
             super().handle(listener, client, addr)
             return
@@ -97,16 +99,16 @@ class RelayWorker(GeventWorker):
     def _serve_by_gunicorn(self, listener: Any, client: Any, addr: Any, data: bytes) -> bytes:
         """One request by Gunicorn's code; returns what was read beyond it, raises _Closed when the connection ends."""
         client.setblocking(True)
-        parser = http.get_parser(self.cfg, client, addr)
+        parser = get_parser(self.cfg, client, addr)
         parser.unreader.unread(data)
         request = None
         try:
             request = next(parser)
-            if self.handle_request(listener.getsockname(), request, client, addr) is None:
+            if not self.handle_request(listener.getsockname(), request, client, addr):
                 raise _Closed  # its greenlet was ended
             if request.should_close() or not parser.finish_body():
                 raise _Closed
-        except (StopIteration, http.errors.NoMoreData):
+        except (StopIteration, NoMoreData):
             raise _Closed from None
         except (_Closed, OSError):
             raise
@@ -133,7 +135,20 @@ class _Connection:
     disconnected, as RFC 9112 §9.3 allows.
     """
 
-    __slots__ = ("_body", "_client", "_door", "_has_head", "_has_more", "_headers", "_is_done", "_parser", "_peer", "_size", "_url", "_watch")
+    __slots__ = (
+        "_body",
+        "_client",
+        "_door",
+        "_has_head",
+        "_has_more",
+        "_headers",
+        "_is_done",
+        "_parser",
+        "_peer",
+        "_size",
+        "_url",
+        "_watch",
+    )
 
     def __init__(self, door: RelayDoor, client: Any, peer: str) -> None:
         self._door = door

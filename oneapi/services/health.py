@@ -1,7 +1,7 @@
 """Channel health: a breaker per (channel, model), and the switching off of channels whose key or account failed.
 
-Each worker counts for itself; only a change of state is written (with its reason, and a bump of the channels' revision),
-so that the other workers and the panel see it. Only failures that the provider is to blame for count, by
+Each worker counts for itself; only a change of state is written (with its reason, and a bump of the channels'
+revision), so that the other workers and the panel see it. Only failures that the provider is to blame for count, by
 `routing.verdict`. What an operator disabled is never touched. docs/architecture.md §6.
 """
 
@@ -63,7 +63,7 @@ class Change:
 
 
 class Health:
-    """`write` stores a change of state, `disable` switches a channel off (status 3); both come from services/channels."""
+    """`write` stores a change of state, `disable` switches a channel off (status 3); services/channels has both."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Health:
         directory: Callable[[], Directory],
         options: Callable[[], Options],
         write: Callable[[Change], None],
-        disable: Callable[[int, str], None],
+        disable: Callable[[int, str], object],
     ) -> None:
         self._now = now
         self._directory = directory

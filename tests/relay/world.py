@@ -1,5 +1,5 @@
-"""A world for the pipeline made of plain values: a clock that moves when somebody waits, providers that follow a script,
-a ledger that is a dict. No Flask, no database, no network.
+"""A world for the pipeline made of plain values: a clock that moves when somebody waits, providers that follow a
+script, a ledger that is a dict. No Flask, no database, no network.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from oneapi.data import load_prices
 from oneapi.errors import InsufficientQuota, UpstreamUnreachable
 from oneapi.options import Options
 from oneapi.relay import adaptors
@@ -44,11 +45,10 @@ class ScriptedReply:
     is_closed: bool = False
 
     def wait(self, seconds: float) -> bool:
-        return self._waits(seconds, FIRST_BYTE_S) is not None
+        return self._waits(seconds, FIRST_BYTE_S)
 
     def read(self, seconds: float) -> bytes | None:
-        due = self._waits(seconds, IDLE_S)
-        if due is None:
+        if not self._waits(seconds, IDLE_S):
             return None
         self.silent_s = 0.0
         if not self.script:
@@ -61,7 +61,7 @@ class ScriptedReply:
     def close(self) -> None:
         self.is_closed = True
 
-    def _waits(self, seconds: float, limit_s: float) -> bool | None:
+    def _waits(self, seconds: float, limit_s: float) -> bool:
         while self.script and isinstance(self.script[0], Wait):
             left = self.script[0].seconds
             spent = min(left, seconds, limit_s - self.silent_s)
@@ -71,7 +71,7 @@ class ScriptedReply:
                 raise UpstreamUnreachable("The provider was silent for too long.", phase="idle")
             if spent < left:
                 self.script[0] = Wait(left - spent)
-                return None
+                return False
             self.script.pop(0)
         return True
 
@@ -114,7 +114,7 @@ class World:
     def __post_init__(self) -> None:
         self._ids = itertools.count(1)
         found = adaptors.load()
-        self.prices = PriceList.of(self.options)
+        self.prices = PriceList.of(load_prices(), self.options)
         channels = {
             number: Channel(
                 id=number,
@@ -211,5 +211,3 @@ def drained(reply: Reply) -> bytes:
 
 def pieces(reply: Reply) -> Iterator[bytes]:
     return iter(reply.body)
-
-

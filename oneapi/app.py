@@ -1,0 +1,171 @@
+"""The application, put together: the table of contents of the program.
+
+`create_app` builds everything and starts nothing; `start` begins a worker's own loops (ledger, snapshots, jobs). A test
+may build as many applications as it likes.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import gevent
+from flask import Flask
+from sqlalchemy import Engine
+
+from oneapi import api, database, journal, probes
+from oneapi.addresses import ClientAddress, Forwarded
+from oneapi.config import Config
+from oneapi.data import load_prices
+from oneapi.database import Databases
+from oneapi.relay import adaptors, encodings, tokencount
+from oneapi.relay.door import RelayDoor, new_request_id
+from oneapi.relay.exchange import Call, Caller, Ports
+from oneapi.relay.media import Fetcher
+from oneapi.relay.pricing import PriceList
+from oneapi.relay.upstream import Upstream
+from oneapi.services import channels, tokens
+from oneapi.services.bootstrap import session_secret
+from oneapi.services.health import Health
+from oneapi.services.quota import Ledger
+from oneapi.services.snapshots import Snapshots
+
+TOKEN_TTL_S = 5.0  # how long a key found is believed without another look
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What lives as long as the process: `app.extensions["oneapi"]`."""
+
+    config: Config
+    databases: Databases
+    ledger: Ledger
+    snapshots: Snapshots
+    token_cache: tokens.TokenCache
+    health: Health
+    upstream: Upstream
+    ports: Ports
+
+    @property
+    def engine(self) -> Engine:
+        return self.databases.main
+
+    @property
+    def log_engine(self) -> Engine:
+        return self.databases.logs
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """The application on a prepared database (services/bootstrap.py)."""
+    config = config or Config.from_environ(os.environ)
+    app = Flask("oneapi")
+    databases = database.open_databases(config)
+    database.init_app(app, databases)
+    app.secret_key = session_secret(databases.main, config)
+    program = _program(config, databases)
+    app.extensions["oneapi"] = program
+    journal.init_app(app)
+    probes.init_app(app, databases.main)
+    api.init_app(app, config)
+    client_address = ClientAddress(config.trusted_proxies)
+    door = RelayDoor(app.wsgi_app, program.ports, max_body_bytes=config.max_body_bytes, client_address=client_address)
+    app.extensions["oneapi.door"] = door  # the worker's short way to it (relay/worker.py)
+    app.wsgi_app = Forwarded(door, client_address)  # type: ignore[method-assign]
+    return app
+
+
+def start(app: Flask) -> None:
+    """Begins the loops of a worker: after this the application serves."""
+    program: Program = app.extensions["oneapi"]
+    program.snapshots.refresh()
+    program.ledger.start()
+    gevent.spawn(program.snapshots.run)
+
+
+def _program(config: Config, databases: Databases) -> Program:
+    engine = databases.main
+    built_in = load_prices()
+    token_cache = tokens.TokenCache(engine, TOKEN_TTL_S, time.monotonic)
+
+    def adopt_health() -> None:
+        health.adopt(channels.read_health(engine))
+
+    snapshots = Snapshots(
+        engine,
+        adaptors.load(),
+        lambda options: PriceList.of(built_in, options),
+        sync_s=config.sync_frequency,
+        monotonic=time.monotonic,
+        on_accounts=token_cache.clear,
+        on_channels=adopt_health,
+    )
+    health = Health(
+        now=time.time,
+        directory=lambda: snapshots.directory,
+        options=lambda: snapshots.options,
+        write=lambda change: channels.write_health(engine, change, now=int(time.time())),
+        disable=lambda channel_id, reason: channels.auto_disable(engine, channel_id, reason, now=int(time.time())),
+    )
+    upstream = Upstream(config)
+    ledger = Ledger(
+        engine=engine,
+        log_engine=databases.logs if databases.logs is not databases.main else None,
+        spool_dir=Path(config.data_dir) / "spool",
+        worker_id=f"{os.uname().nodename}:{os.getpid()}",
+        sqlite_busy_timeout_ms=config.sqlite_busy_timeout,
+    )
+
+    def authenticate(call: Call) -> Caller:
+        return tokens.authenticate_key(
+            token_cache, credential(call), client_ip=call.client_ip, now=call.received_at, engine=engine
+        )
+
+    def count_tokens(text: str, model: str) -> int:
+        if snapshots.options.approximate_token_enabled:
+            return tokencount.approximate_tokens(text)
+        return encodings.count(text, model)
+
+    ports = Ports(
+        authenticate=authenticate,
+        directory=lambda: snapshots.directory,
+        options=lambda: snapshots.options,
+        reserve=ledger.reserve,
+        settle=ledger.settle,
+        send=upstream.send,
+        credentials_token=upstream.token,
+        forget_token=upstream.forget_token,
+        fetch=Fetcher(config).fetch,
+        count_tokens=count_tokens,
+        is_cooling=health.is_cooling,
+        sleep=gevent.sleep,
+        observe=health.observe,
+        now=time.time,
+        monotonic=time.monotonic,
+        new_id=new_request_id,
+        rng=random.Random(),
+        must_ask_usage=config.enforce_include_usage,
+    )
+    return Program(
+        config=config,
+        databases=databases,
+        ledger=ledger,
+        snapshots=snapshots,
+        token_cache=token_cache,
+        health=health,
+        upstream=upstream,
+        ports=ports,
+    )
+
+
+def credential(call: Call) -> str:
+    """The client's key, in whichever header its SDK puts it; `?key=` for Gemini's."""
+    for name in ("authorization", "x-api-key", "api-key", "x-goog-api-key"):
+        if value := call.headers.get(name, "").strip():
+            return value
+    if "key=" in call.query:
+        return next((value for name, value in parse_qsl(call.query) if name == "key"), "")
+    return ""
