@@ -7,6 +7,7 @@ import copy
 import pytest
 
 from oneapi.relay import edits
+from oneapi.relay.adaptor import Edit
 
 BODY = {
     "model": "gpt-4o",
@@ -49,7 +50,7 @@ def test_an_edit_keeps_unknown_fields(name: str) -> None:
         edits.default("model", "other"),
     ],
 )
-def test_an_edit_with_nothing_to_do_copies_nothing(edit: edits.Edit) -> None:
+def test_an_edit_with_nothing_to_do_copies_nothing(edit: Edit) -> None:
     assert edit(BODY) is BODY
 
 
