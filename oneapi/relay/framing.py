@@ -9,27 +9,35 @@ event not closed by a blank line is dropped: providers end their last event at t
 
 from __future__ import annotations
 
-import json
 import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from oneapi.errors import UpstreamGarbled
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024  # no provider sends larger events; what grows beyond is not a stream of events
 
+_NO_HEADERS: Mapping[str, str] = {}
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, init=False)
 class Frame:
     """One event. `data` is its payload, b"" for comments; `event` its name, where the framing has names."""
 
     raw: bytes
     data: bytes
-    event: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    event: str
+    headers: Mapping[str, str]
+
+    # By hand, since a default that is made anew for each frame is what the fast path can least afford.
+    def __init__(self, raw: bytes, data: bytes, event: str = "", headers: Mapping[str, str] = _NO_HEADERS) -> None:
+        self.raw = raw
+        self.data = data
+        self.event = event
+        self.headers = headers
 
 
 class Framing(Protocol):
@@ -37,41 +45,49 @@ class Framing(Protocol):
     def finish(self) -> list[Frame]: ...
 
 
-_BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n|\r\n\n|\r\n\r(?!\n)")
-_LINE = re.compile(rb"\r\n|\n|\r")
+_LINE_END = rb"(?:\r\n|\n|\r(?!\n))"
+_LINE = re.compile(_LINE_END)
+_BLANK_LINE = re.compile(_LINE_END * 2)
+_LONGEST_BLANK_LINE = 4  # CR LF CR LF
+_BOM = b"\xef\xbb\xbf"
 
 
 class SSE:
     """Server-sent events: any line length, `data:` with or without a space, CR, LF or CRLF, several data lines."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_rest", "_searched")
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
+        self._searched = 0  # no event ends within this many bytes of what is left
 
     def feed(self, data: bytes) -> list[Frame]:
-        if not self._rest and data[-2:] == b"\n\n" and b"\r" not in data:
-            # nearly every read: whole events that end in LF LF
-            if data.count(b"\n\n") == 1:
-                return [_sse_frame(data)]
-            return [_sse_frame(block + b"\n\n") for block in data[:-2].split(b"\n\n") if block.strip(b"\n")]
-        whole = self._rest + data
+        rest = self._rest
+        if not rest and data[-2:] == b"\n\n" and b"\r" not in data:
+            # nearly every read: one event of one line, or several, that end in LF LF
+            if data.find(b"\n") == len(data) - 2 and data[:6] == b"data: ":
+                return [Frame(data, data[6:-2])]
+            if b"\n\n\n" not in data:
+                return [_sse_frame(block + b"\n\n") for block in data[:-2].split(b"\n\n") if block]
+        rest += data
+        # A CR at the very end may be the first half of CRLF: wait for more.
+        limit = len(rest) - 1 if rest[-1:] == b"\r" else len(rest)
         frames = []
         start = 0
-        # A CR at the very end may be the first half of CRLF: wait for more.
-        limit = len(whole) - 1 if whole.endswith(b"\r") else len(whole)
-        while (match := _BLANK_LINE.search(whole, start, limit)) is not None:
-            end = match.end()
-            if whole[start:end].strip(b"\r\n"):
-                frames.append(_sse_frame(whole[start:end]))
-            start = end
-        self._rest = whole[start:]
-        if len(self._rest) > MAX_FRAME_BYTES:
+        while (match := _BLANK_LINE.search(rest, max(start, self._searched), limit)) is not None:
+            raw = bytes(rest[start : match.end()])
+            if raw.strip(b"\r\n"):
+                frames.append(_sse_frame(raw))
+            start = self._searched = match.end()
+        if start:
+            del rest[:start]
+        self._searched = max(0, len(rest) - _LONGEST_BLANK_LINE)
+        if len(rest) > MAX_FRAME_BYTES:
             raise UpstreamGarbled("The provider sent an event larger than 16 MiB.")
         return frames
 
     def finish(self) -> list[Frame]:
-        rest, self._rest = self._rest, b""
+        rest, self._rest = bytes(self._rest), bytearray()
         return [_sse_frame(rest)] if rest.strip(b"\r\n") else []
 
 
@@ -80,7 +96,7 @@ def _sse_frame(raw: bytes) -> Frame:
         return Frame(raw, raw[6:-2])
     event = ""
     data: list[bytes] = []
-    for line in _LINE.split(raw):
+    for line in _LINE.split(raw.removeprefix(_BOM)):
         name, _, value = line.partition(b":")
         value = value[1:] if value.startswith(b" ") else value
         if name == b"data":
@@ -93,54 +109,110 @@ def _sse_frame(raw: bytes) -> Frame:
 class NDJSON:
     """One JSON value per line; blank lines are dropped."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_pieces", "_size")
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._pieces: list[bytes] = []  # of a line that goes on
+        self._size = 0
 
     def feed(self, data: bytes) -> list[Frame]:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > MAX_FRAME_BYTES:
+        first, *lines = data.split(b"\n")
+        self._pieces.append(first)
+        self._size += len(first)
+        if self._size > MAX_FRAME_BYTES:
             raise UpstreamGarbled("The provider sent a line longer than 16 MiB.")
-        return [Frame(line + b"\n", line.strip()) for line in lines if line.strip()]
+        if not lines:
+            return []
+        whole = [b"".join(self._pieces), *lines[:-1]]
+        self._pieces, self._size = [lines[-1]], len(lines[-1])
+        return [Frame(line + b"\n", line.strip()) for line in whole if line.strip()]
 
     def finish(self) -> list[Frame]:
-        rest, self._rest = self._rest, b""
+        rest = b"".join(self._pieces)
+        self._pieces, self._size = [], 0
         return [Frame(rest, rest.strip())] if rest.strip() else []
 
 
-class JSONArray:
-    """The elements of one JSON array that arrives bit by bit (Gemini without `alt=sse`)."""
+_STRUCTURE = re.compile(rb'["{}\[\],]')
+_IN_STRING = re.compile(rb'["\\]')
 
-    __slots__ = ("_decoder", "_rest")
+
+class JSONArray:
+    """The elements of one JSON array that arrives bit by bit (Gemini without `alt=sse`); without brackets, JSON values.
+
+    Finds where elements end and reads no further: whether one is JSON shows when it is parsed.
+    """
+
+    __slots__ = ("_at", "_base", "_depth", "_is_text", "_rest")
 
     def __init__(self) -> None:
-        self._rest = b""
-        self._decoder = json.JSONDecoder()
+        self._rest = bytearray()
+        self._at = 0  # what is before has been looked at
+        self._base = -1  # depth at which elements stand; -1 while nothing has come
+        self._depth = 0
+        self._is_text = False
 
     def feed(self, data: bytes) -> list[Frame]:
-        self._rest = (self._rest + data).lstrip(b" \t\r\n,[")
-        frames = []
-        while self._rest and not self._rest.startswith(b"]"):
-            try:
-                text = self._rest.decode("utf-8")
-            except UnicodeDecodeError as error:  # a character is cut: look at what is whole
-                text = self._rest[: error.start].decode("utf-8")
-            try:
-                _, end = self._decoder.raw_decode(text)
-            except ValueError:
-                break
-            element = text[:end].encode("utf-8")
-            frames.append(Frame(element, element))
-            self._rest = self._rest[len(element) :].lstrip(b" \t\r\n,")
-        if len(self._rest) > MAX_FRAME_BYTES:
+        rest = self._rest
+        rest += data
+        frames: list[Frame] = []
+        if self._base < 0:
+            begun = rest.lstrip(b" \t\r\n")
+            if not begun:
+                return frames
+            self._base = 1 if begun[:1] == b"[" else 0
+        start = 0
+        while (at := self._next_sign()) is not None:
+            sign = rest[at]
+            if sign in b"{[":
+                if self._depth < self._base:
+                    start = at + 1
+                self._depth += 1
+            elif sign in b"}]":
+                self._depth -= 1
+                if self._depth == self._base:
+                    frames += self._frame(start, at + 1)
+                    start = at + 1
+                elif self._depth < self._base:
+                    frames += self._frame(start, at)
+                    start = at + 1
+            elif self._depth == self._base:  # a comma
+                frames += self._frame(start, at)
+                start = at + 1
+        del rest[:start]
+        self._at -= start
+        if len(rest) > MAX_FRAME_BYTES:
             raise UpstreamGarbled("The provider sent an array element larger than 16 MiB.")
         return frames
 
     def finish(self) -> list[Frame]:
-        if self._rest.strip(b" \t\r\n]"):
+        if self._depth or self._is_text or self._rest.strip(b" \t\r\n"):
             raise UpstreamGarbled("The provider's answer ends inside a JSON value.")
         return []
+
+    def _next_sign(self) -> int | None:
+        """Where the next bracket or comma outside of texts is, None when the bytes are used up."""
+        rest = self._rest
+        while True:
+            match = (_IN_STRING if self._is_text else _STRUCTURE).search(rest, self._at)
+            if match is None:
+                self._at = len(rest)
+                return None
+            sign = match[0]
+            if sign == b"\\":
+                if match.end() == len(rest):  # what it escapes is yet to come
+                    self._at = match.start()
+                    return None
+                self._at = match.end() + 1
+                continue
+            self._at = match.end()
+            if sign != b'"':
+                return match.start()
+            self._is_text = not self._is_text
+
+    def _frame(self, start: int, end: int) -> list[Frame]:
+        element = bytes(self._rest[start:end]).strip(b" \t\r\n")
+        return [Frame(element, element)] if element else []
 
 
 class AWSEventStream:
@@ -150,23 +222,29 @@ class AWSEventStream:
     __slots__ = ("_rest",)
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[Frame]:
-        self._rest += data
+        rest = self._rest
+        rest += data
         frames = []
-        while len(self._rest) >= 12:
-            total, headers_length, checksum = struct.unpack_from(">III", self._rest)
-            if zlib.crc32(self._rest[:8]) != checksum or not 16 <= total <= MAX_FRAME_BYTES:
+        start = 0
+        while len(rest) - start >= 12:
+            total, headers_length, checksum = struct.unpack_from(">III", rest, start)
+            if zlib.crc32(rest[start : start + 8]) != checksum or not 16 <= total <= MAX_FRAME_BYTES:
                 raise UpstreamGarbled("The provider sent an event-stream message with a damaged prelude.")
-            if len(self._rest) < total:
+            if len(rest) - start < total:
                 break
-            raw, self._rest = self._rest[:total], self._rest[total:]
+            raw = bytes(rest[start : start + total])
+            start += total
             if zlib.crc32(raw[:-4]) != struct.unpack_from(">I", raw, total - 4)[0]:
                 raise UpstreamGarbled("The provider sent an event-stream message with a wrong checksum.")
+            if headers_length > total - 16:
+                raise UpstreamGarbled("The provider sent an event-stream message with unreadable headers.")
             headers = _aws_headers(raw[12 : 12 + headers_length])
             event = headers.get(":event-type") or headers.get(":exception-type", "")
             frames.append(Frame(raw, raw[12 + headers_length : -4], event, headers))
+        del rest[:start]
         return frames
 
     def finish(self) -> list[Frame]:

@@ -22,6 +22,7 @@ from oneapi.relay.framing import Frame
 from oneapi.relay.head import Head
 from oneapi.relay.protocols import client_json
 from oneapi.relay.protocols.openai_chat_answer import StreamParser, StreamRenderer, parse_response, render_response
+from oneapi.relay.protocols.openai_chat_parts import calls_in
 from oneapi.relay.protocols.openai_chat_request import CANNOT_CARRY, parse_request, render_request
 from oneapi.relay.protocols.openai_error import render_error
 from oneapi.relay.protocols.openai_usage import parse_usage
@@ -174,6 +175,7 @@ class Watcher:
     def _feed_odd(self, data: bytes) -> int:
         """A chunk that is not as OpenAI would write it. Raises UpstreamRejected for an error."""
         if data.lstrip()[:6] == b"[DONE]":
+            self.has_finished = True
             return LAST
         chunk = loads(data)
         choices = chunk.get("choices")
@@ -228,7 +230,8 @@ def spoken(message: Any) -> list[str]:
     """The text of all kinds that a message or a delta says, read leniently; empty when it says nothing at all."""
     if not isinstance(message, dict):
         return []
-    said: list[str] = []
+    thoughts = message.get("reasoning_content") or message.get("reasoning")
+    said = [thoughts] if isinstance(thoughts, str) and thoughts else []
     match message.get("content"):
         case str(text) if text:
             said.append(text)
@@ -236,12 +239,11 @@ def spoken(message: Any) -> list[str]:
             said += [text for part in parts if (text := _part_text(part))]
         case dict(value):  # Cloudflare's answer to a JSON schema
             said.append(json.dumps(value, ensure_ascii=False))
-    thoughts = message.get("reasoning_content") or message.get("reasoning")
-    said += [words for words in (thoughts, message.get("refusal")) if isinstance(words, str) and words]
-    calls = message.get("tool_calls")
-    for call in [*(calls if isinstance(calls, list) else ()), {"function": message.get("function_call")}]:
+    if isinstance(refusal := message.get("refusal"), str) and refusal:
+        said.append(refusal)
+    for call in [*calls_in(message), {"function": message.get("function_call")}]:
         for name in ("function", "custom"):
-            if isinstance(call, dict) and isinstance(inner := call.get(name), dict):
+            if isinstance(inner := call.get(name), dict):
                 said.append(str(inner.get("name") or ""))
                 given = inner.get("arguments") or inner.get("input") or ""
                 said.append(given if isinstance(given, str) else json.dumps(given, ensure_ascii=False))

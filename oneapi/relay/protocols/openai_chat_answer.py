@@ -20,6 +20,8 @@ from oneapi.relay.adaptor import Json, Rendering
 from oneapi.relay.framing import Frame
 from oneapi.relay.protocols.openai_chat_parts import (
     as_text,
+    calls_in,
+    detail_entries,
     detail_text,
     extra_of,
     own,
@@ -57,6 +59,15 @@ _CHOICE_FIELDS = ("index", "delta", "message", "finish_reason", "logprobs", "usa
 
 def parse_response(body: Json) -> ir.ChatResponse:
     """Raises UpstreamRejected for an error inside a 200, UpstreamGarbled for an answer without choices."""
+    choices = body.get("choices")
+    if isinstance(choices, list):
+        # Perplexity has an empty delta beside the message.
+        said = [
+            {**choice, "delta": choice.get("message") or choice.get("delta")}
+            for choice in choices
+            if isinstance(choice, dict)
+        ]
+        body = {**body, "choices": said}
     parser = StreamParser()
     events = [*parser.feed_chunk(body)]
     parser.is_done = True
@@ -185,9 +196,8 @@ class StreamParser:
             yield from self._sound(number, choice, audio)
         for image in delta.get("images") or ():
             yield from self._picture(number, choice, image)
-        for call in delta.get("tool_calls") or ():
-            if isinstance(call, dict):
-                yield from self._call(number, choice, call)
+        for call in calls_in(delta):
+            yield from self._call(number, choice, call)
         if isinstance(old := delta.get("function_call"), dict):
             yield from self._call(number, choice, {"index": 0, "function": old})
 
@@ -218,15 +228,17 @@ class StreamParser:
         yield ir.Close(index, number)
 
     def _reasoning(self, number: int, choice: _Choice, delta: Json) -> Iterator[ir.Event]:
-        details = delta.get("reasoning_details")
-        entries = [entry for entry in details if isinstance(entry, dict)] if isinstance(details, list) else []
+        entries = detail_entries(delta)
         if not any(detail_text(entry) for entry in entries):
             yield from self._say(number, choice, "reasoning", reasoning_text(delta))
         for entry in entries:
             # Pieces of one entry share its type and index.
             kind = f"detail {entry.get('type')} {entry.get('index', choice.count)}"
             if choice.current is None or choice.current[0] != kind:
-                yield from self._open(number, choice, kind, ir.Reasoning(""))
+                if choice.current is not None and choice.current[0] == "reasoning" and _is_seal_alone(entry):
+                    choice.current = (kind, choice.current[1])  # the seal of what was just said
+                else:
+                    yield from self._open(number, choice, kind, ir.Reasoning(""))
                 choice.detail = {}
             choice.detail |= {
                 name: value for name, value in entry.items() if name not in ("text", "summary") and value is not None
@@ -310,6 +322,10 @@ _EMPTY: Mapping[str, ir.Part] = {
 }
 
 
+def _is_seal_alone(detail: Json) -> bool:
+    return detail.get("type") == "reasoning.text" and not detail_text(detail)
+
+
 def _add_logprobs(lists: Json, more: Json) -> None:
     for name, items in more.items():
         if isinstance(items, list):
@@ -379,6 +395,7 @@ class _Line:
 
     has_role: bool = False
     calls: int = 0  # tool calls so far
+    details: int = 0  # entries of reasoning_details so far
 
 
 class StreamRenderer:
@@ -391,7 +408,7 @@ class StreamRenderer:
         self._head = b""
         self._lines: dict[int, _Line] = {}
         self._open: dict[tuple[int, int], ir.Part] = {}
-        self._places: dict[tuple[int, int], int] = {}  # (choice, part) → place among its tool calls
+        self._places: dict[tuple[int, int], int] = {}  # (choice, part) → place among its tool calls, or details
         self._usage: ir.Usage | None = None
         self._begin(ir.Begin())
 
@@ -463,10 +480,21 @@ class StreamRenderer:
                 yield self._chunk(event.choice, {"tool_calls": [{"index": place, **opening}]})
             case ir.Audio() as audio if rendered := _render_audio(audio):
                 yield self._chunk(event.choice, {"audio": rendered})
-            case ir.Text() | ir.Reasoning() | ir.Refusal() as part:
-                if part.text:
-                    yield self._chunk(event.choice, {_FIELD[type(part)]: part.text})
-                yield from self._amended(ir.Amend(event.index, part, event.choice))
+            case ir.Text(annotations=annotations) if annotations:
+                yield self._chunk(event.choice, {"annotations": list(annotations)})
+            case ir.Reasoning(seal=ir.Seal()) as thought:
+                yield self._chunk(event.choice, {"reasoning_details": [self._detail(key, thought)]})
+        if isinstance(event.part, ir.Text | ir.Reasoning | ir.Refusal) and event.part.text:
+            yield from self._delta(ir.Delta(event.index, event.part.text, event.choice))
+
+    def _detail(self, key: tuple[int, int], thought: ir.Reasoning) -> Json:
+        """An entry of reasoning_details; clients put together what has the same index."""
+        line = self._lines.setdefault(key[0], _Line())
+        if key not in self._places:
+            self._places[key] = line.details
+            line.details += 1
+        detail = {"index": self._places[key], **render_detail(thought)}
+        return {name: value for name, value in detail.items() if value != "" or name not in ("text", "summary")}
 
     def _delta(self, event: ir.Delta) -> Iterable[bytes]:
         key = event.choice, event.index
@@ -480,6 +508,10 @@ class StreamRenderer:
             case ir.Image() as image:
                 self._open[key] = ir.grown(image, event.text)
                 return ()
+            case ir.Reasoning(seal=ir.Seal()) as thought:
+                detail = self._detail(key, replace(thought, text=event.text))
+                piece = {name: value for name, value in detail.items() if name in ("type", "index", "text", "summary")}
+                rest = {"reasoning_content": event.text, "reasoning_details": [piece]}
             case ir.Text() | ir.Reasoning() | ir.Refusal() as part:
                 rest = {_FIELD[type(part)]: event.text}
             case _:
@@ -492,22 +524,16 @@ class StreamRenderer:
         if key in self._open:
             self._open[key] = event.part
         match event.part:
-            case ir.Text(annotations=annotations) if annotations:
-                known = before.annotations if isinstance(before, ir.Text) and before is not event.part else ()
+            case ir.Text(annotations=annotations):
+                known = before.annotations if isinstance(before, ir.Text) else ()
                 if more := annotations[len(known) :]:
                     yield self._chunk(event.choice, {"annotations": list(more)})
             case ir.Reasoning(seal=ir.Seal()) as thought:
-                yield self._chunk(event.choice, {"reasoning_details": [_without_text(thought)]})
+                yield self._chunk(event.choice, {"reasoning_details": [self._detail(key, replace(thought, text=""))]})
             case ir.Audio() as audio:
                 known_text = before.transcript if isinstance(before, ir.Audio) else ""
                 rest = _render_audio(replace(audio, transcript=audio.transcript[len(known_text) :], data=""))
                 yield self._chunk(event.choice, {"audio": rest})
-
-
-def _without_text(thought: ir.Reasoning) -> Json:
-    """The detail of a thought whose text has gone out already; clients that put details together find both."""
-    detail = render_detail(thought)
-    return {name: value for name, value in detail.items() if value != "" or name not in ("text", "summary")}
 
 
 _FIELD: Mapping[type, str] = {ir.Text: "content", ir.Reasoning: "reasoning_content", ir.Refusal: "refusal"}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from oneapi.relay import ir
@@ -87,6 +88,14 @@ def parse_call(value: Mapping[str, Any]) -> ir.ToolCall:
     )
 
 
+def calls_in(message: Mapping[str, Any]) -> list[Json]:
+    """The tool calls of a message or delta; Xunfei has a single one in place of the list."""
+    calls = message.get("tool_calls")
+    if isinstance(calls, dict):
+        return [calls]
+    return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+
+
 def as_text(value: Any) -> str:
     if value is None:
         return ""
@@ -113,6 +122,11 @@ def reasoning_text(message: Mapping[str, Any]) -> str:
         if isinstance(text := message.get(name), str) and text:
             return text
     return ""
+
+
+def detail_entries(message: Mapping[str, Any]) -> list[Json]:
+    details = message.get("reasoning_details")
+    return [entry for entry in details if isinstance(entry, dict)] if isinstance(details, list) else []
 
 
 def detail_text(detail: Mapping[str, Any]) -> str:
@@ -150,16 +164,21 @@ def render_detail(part: ir.Reasoning) -> Json:
 
 
 def parse_reasoning(message: Mapping[str, Any]) -> tuple[ir.Reasoning, ...]:
-    """The thoughts of a whole message: by its details where it has any, else by its text alone."""
+    """The thoughts of a whole message: by its details where it has any, else by its text alone.
+
+    Where no detail has text the first that could have one gets the message's: so a stream tells them apart.
+    """
     text = reasoning_text(message)
-    details = message.get("reasoning_details")
-    entries = [entry for entry in details if isinstance(entry, dict)] if isinstance(details, list) else []
+    entries = detail_entries(message)
     if not entries:
         return (ir.Reasoning(text),) if text else ()
-    parts = tuple(parse_detail(entry, detail_text(entry)) for entry in entries)
+    parts = [parse_detail(entry, detail_text(entry)) for entry in entries]
     if text and not any(part.text for part in parts):
-        return (ir.Reasoning(text), *parts)
-    return parts
+        at = next((at for at, part in enumerate(parts) if not part.is_redacted), None)
+        if at is None:
+            return (ir.Reasoning(text), *parts)
+        parts[at] = replace(parts[at], text=text)
+    return tuple(parts)
 
 
 def render_reasoning(parts: Iterable[ir.Reasoning]) -> Json:

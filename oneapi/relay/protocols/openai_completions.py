@@ -88,6 +88,7 @@ class Watcher:
         if not data:
             return NOTHING
         if data[:6] == b"[DONE]":
+            self.has_finished = True
             return LAST
         chunk = loads(data)
         choices = chunk.get("choices")
