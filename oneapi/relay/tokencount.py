@@ -170,7 +170,7 @@ class _Conversation:
         return self._count(_compact(value)) if isinstance(value, dict) and value else 0
 
     def _image(self, part: Json, image: Any) -> int:
-        """An OpenAI part has a URL, alone or in an object beside `detail`; Anthropic's and Gemini's hold base64 data."""
+        """OpenAI's part has a URL, alone or in an object beside `detail`; Anthropic's and Gemini's hold base64 data."""
         fields = image if isinstance(image, dict) else {"url": image}
         media_type = fields.get("media_type") or fields.get("mimeType") or fields.get("mime_type") or "image/"
         if part.get("type") == "document" or not str(media_type).startswith("image/"):
