@@ -111,7 +111,10 @@ def prepare(config: Config, _arguments: Sequence[str]) -> int:
     journal.configure(config)
     try:
         bootstrap.prepare(config)
-    except Exception:  # whatever it is, it goes into the log, where keys are masked
+    except (bootstrap.NotReady, ConfigError) as error:
+        log.critical("%s", error)
+        return 1
+    except Exception:  # a fault of our own: into the log, where keys are masked
         log.critical("The database could not be prepared.", exc_info=True)
         return 1
     return 0

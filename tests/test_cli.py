@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -153,10 +154,19 @@ def test_a_foreign_server_is_warned_and_prepares_the_database_itself(tmp_path):
         assert (tmp_path / "one-api.db").exists()
 
 
-def test_a_database_that_is_away_ends_the_start(tmp_path):
-    done = run(tmp_path, "-m", "oneapi", SQL_DSN="root:HUNTER2@tcp(127.0.0.1:1)/oneapi", BIND="127.0.0.1:0")
+def test_a_database_that_cannot_be_meant_ends_the_start_with_one_line(tmp_path):
+    done = run(tmp_path, "-m", "oneapi", SQL_DSN="root:HUNTER2@nowhere", BIND="127.0.0.1:0", LOG_DIR="")
     assert done.returncode == 1
-    assert "[FATAL]" in done.stderr and "could not be prepared" in done.stderr
+    assert "[FATAL]" in done.stderr and "SQL_DSN" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "HUNTER2" not in done.stdout + done.stderr
+
+
+def test_a_database_that_refuses_ends_the_start(tmp_path, mariadb):
+    dsn = re.sub(r"^[^@]*@", "somebody:HUNTER2@", mariadb.fresh().dsn)
+    done = run(tmp_path, "-m", "oneapi", SQL_DSN=dsn, BIND="127.0.0.1:0", LOG_DIR="")
+    assert done.returncode == 1
+    assert "[FATAL]" in done.stderr and "somebody" in done.stderr
     assert "HUNTER2" not in done.stdout + done.stderr
 
 

@@ -102,6 +102,24 @@ def test_containers_are_given_longer_than_their_streams():
     assert Config().graceful_timeout < 75
 
 
+KUBERNETES = {made["kind"]: made for made in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())}
+
+
+def test_the_pods_environment_is_one_we_read():
+    [container] = KUBERNETES["Deployment"]["spec"]["template"]["spec"]["containers"]
+    environ = KUBERNETES["Secret"]["stringData"] | {entry["name"]: entry["value"] for entry in container["env"]}
+    assert {name.lower() for name in environ} <= set(VARIABLES)
+    complaints: list[str] = []
+    assert not Config.from_environ(environ, lambda level, line: complaints.append(line)).is_sqlite
+    assert complaints == []
+
+
+def test_pods_run_as_the_images_user_and_are_given_longer_than_their_streams():
+    pod = KUBERNETES["Deployment"]["spec"]["template"]["spec"]
+    assert f"--uid {pod['securityContext']['runAsUser']} " in DOCKERFILE
+    assert pod["terminationGracePeriodSeconds"] > Config().graceful_timeout + 5
+
+
 def instructions() -> list[tuple[str, str]]:
     text = re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).replace("\\\n", " ")
     return [(line.split()[0], line.split(maxsplit=1)[1]) for line in text.splitlines() if line.strip()]
