@@ -183,6 +183,8 @@ class Codec:
     render_error: Callable[[GatewayError], Json] | None = None
     # fields of the IR that this protocol has no place for, by name ("n", "logprobs", "audio"…); see `convert`
     cannot_carry: frozenset[str] = frozenset()
+    # more of them, where that depends on the request: on its model, or on what else it says
+    drops: Callable[[Any], frozenset[str]] | None = None
 
 
 # ---- adaptors ----

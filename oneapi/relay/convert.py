@@ -180,7 +180,8 @@ def _translated(
             request, is_reset = with_system_prompt(request, channel.system_prompt), True
         if client.fetched:
             request = with_fetched(request, client.fetched)
-        dropped = tuple(sorted(used_fields(request) & codec.cannot_carry))
+        lost = codec.cannot_carry if codec.drops is None else codec.cannot_carry | codec.drops(request)
+        dropped = tuple(sorted(used_fields(request) & lost))
     else:
         dropped = ()
     body = codec.render_request(request)
