@@ -146,11 +146,15 @@ class Writer:
         try:
             sums = self._run(batch)
         except Away as error:
+            if not self._is_away:
+                _log.warning("The ledger cannot write to the database: %s", error)
             self._is_away = True
             self._postpone(batch, error)
         except Exception as error:
             self._isolate(batch, error)
         else:
+            if self._is_away:
+                _log.warning("The ledger can write to the database again.")
             self._is_away = False
             self._tell(sums)
 
@@ -174,7 +178,6 @@ class Writer:
 
     def _postpone(self, batch: Sequence[Operation], error: Away) -> None:
         """The database is away: reservations are refused, everything else is tried again."""
-        _log.warning("The ledger cannot write to the database: %s", error)
         for hold in error.holds:
             self._release(hold)  # should it have been made after all
         kept: list[Operation] = []

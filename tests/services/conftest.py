@@ -1,0 +1,3 @@
+from tests.services.books import kept_database
+
+__all__ = ["kept_database"]
