@@ -181,6 +181,9 @@ class Codec:
     render_response: Callable[[Any, Rendering], Json] | None = None
     stream_renderer: Callable[[Rendering], StreamRenderer] | None = None
     render_error: Callable[[GatewayError], Json] | None = None
+    # what a body already in this protocol can be patched with: a usage chunk asked for, the model's name in the body
+    has_stream_options: bool = False
+    has_model: bool = True
     # fields of the IR that this protocol has no place for, by name ("n", "logprobs", "audio"…); see `convert`
     cannot_carry: frozenset[str] = frozenset()
     # more of them, where that depends on the request: on its model, or on what else it says
@@ -211,6 +214,7 @@ class Field:
     default: str = ""
     is_secret: bool = False
     is_required: bool = False
+    setting: str = ""  # the deployment's setting (a name in Config) that is the default in place of `default`
 
 
 Sign = Callable[[UpstreamRequest, Credentials, float], UpstreamRequest]
@@ -254,7 +258,11 @@ class Adaptor:
     endpoints: Mapping[Mode, Endpoint] = field(default_factory=dict)
     url: Callable[[Target], str] = join
     sign: Sign = bearer
+    # where a mode's endpoint depends on the actual model, too (Claude beside Gemini); `endpoints` then names the modes
+    endpoint_of: Callable[[str, Mode], Endpoint] | None = None
     edits: Edits = no_edits  # on the JSON that goes upstream; none for a model means that bytes may pass verbatim
+    # edits that depend on the channel's fields, after the others
+    field_edits: Callable[[Mapping[str, str], str, Mode], tuple[Edit, ...]] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     accepts: frozenset[str] = frozenset({"image_urls"})  # image_urls, images, audio, files…: see `convert`
     has_stream_options: bool = True  # whether a usage chunk may be asked for
@@ -276,3 +284,12 @@ class Adaptor:
     balance_requests: Callable[[str, Credentials, float], tuple[UpstreamRequest, ...]] | None = None
     parse_balance: Callable[[tuple[WholeReply, ...]], float] | None = None
     balance_unit: str = ""
+
+    def endpoint(self, model: str, mode: Mode) -> Endpoint:
+        """Where this mode of the actual model is served. Raises InvalidRequest where the model has no such mode."""
+        return self.endpoints[mode] if self.endpoint_of is None else self.endpoint_of(model, mode)
+
+    def edits_for(self, fields: Mapping[str, str], model: str, mode: Mode) -> tuple[Edit, ...]:
+        """All edits on a body for this model, on a channel with these fields."""
+        changes = self.edits(model, mode)
+        return changes if self.field_edits is None else (*changes, *self.field_edits(fields, model, mode))

@@ -91,12 +91,16 @@ def to_upstream(
     head = client.head
     channel = route.channel
     adaptor = channel.adaptor
-    endpoint = adaptor.endpoints[head.mode]
-    is_chat_stream = head.stream and head.mode in ("chat", "completions")
+    endpoint = adaptor.endpoint(route.model, head.mode)
     takes_stream_options = (
         adaptor.has_stream_options if adaptor.may_ask_usage is None else adaptor.may_ask_usage(channel.fields)
     )
-    ask_usage = is_chat_stream and not head.wants_usage and (takes_stream_options or must_ask_usage)
+    ask_usage = (
+        head.stream
+        and not head.wants_usage
+        and endpoint.codec.has_stream_options
+        and (takes_stream_options or must_ask_usage)
+    )
     url = adaptor.url(
         Target(
             base_url=channel.base_url,
@@ -114,7 +118,7 @@ def to_upstream(
     system_prompt_reset = False
     content_type = "application/json"
     if endpoint.codec.name != client.codec.name:
-        fidelity, body, dropped, system_prompt_reset = _translated(client, route, endpoint)
+        fidelity, body, dropped, system_prompt_reset = _translated(client, route, endpoint, ask_usage)
     else:
         changes = _changes(client, route, ask_usage)
         system_prompt_reset = head.mode == "chat" and bool(channel.system_prompt)
@@ -154,20 +158,20 @@ def _changes(client: ClientRequest, route: Route, ask_usage: bool) -> tuple[Edit
     changes: list[Edit] = []
     if client.is_multipart:
         return ()
-    if route.model != client.head.model or not client.head.names_model:
+    if client.codec.has_model and (route.model != client.head.model or not client.head.names_model):
         changes.append(edits.set_model(route.model))
     if channel.system_prompt and client.head.mode == "chat":
-        changes.append(edits.force_system_prompt(channel.system_prompt))
+        changes.append(edits.force_system_prompt(channel.system_prompt, client.codec.name))
     if ask_usage:
         changes.append(edits.ask_usage)
-    changes += channel.adaptor.edits(route.model, client.head.mode)
+    changes += channel.adaptor.edits_for(channel.fields, route.model, client.head.mode)
     if channel.overrides:
         changes.append(edits.merge(channel.overrides))
     return tuple(changes)
 
 
 def _translated(
-    client: ClientRequest, route: Route, endpoint: Endpoint
+    client: ClientRequest, route: Route, endpoint: Endpoint, ask_usage: bool
 ) -> tuple[Fidelity, bytes, tuple[str, ...], bool]:
     codec = endpoint.codec
     if codec.render_request is None:
@@ -176,6 +180,8 @@ def _translated(
     request = replace(client.parsed, model=route.model)
     is_reset = False
     if isinstance(request, ir.ChatRequest):
+        if ask_usage:
+            request = replace(request, wants_usage=True)
         if channel.system_prompt:
             request, is_reset = with_system_prompt(request, channel.system_prompt), True
         if client.fetched:
@@ -185,7 +191,7 @@ def _translated(
     else:
         dropped = ()
     body = codec.render_request(request)
-    for change in channel.adaptor.edits(route.model, client.head.mode):
+    for change in channel.adaptor.edits_for(channel.fields, route.model, client.head.mode):
         body = change(body)
     if channel.overrides:
         body = edits.merge(channel.overrides)(body)

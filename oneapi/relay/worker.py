@@ -12,6 +12,7 @@ Source: RFC 9112 for framing, persistence and 100-continue (read 2026-11-25).
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
@@ -25,6 +26,7 @@ from flask import Flask
 from gunicorn import util
 from gunicorn.http import get_parser
 from gunicorn.http.errors import NoMoreData
+from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
 from oneapi.errors import CallEnded
@@ -38,6 +40,9 @@ _MAX_LINE_BYTES = 8 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
+
+# GeventWorker's own would swallow the end of a killed greenlet and go on with the connection.
+_handle_request: Callable[..., object] = AsyncWorker.handle_request
 
 
 class _Closed(Exception):
@@ -99,13 +104,12 @@ class RelayWorker(GeventWorker):
     def _serve_by_gunicorn(self, listener: Any, client: Any, addr: Any, data: bytes) -> bytes:
         """One request by Gunicorn's code; returns what was read beyond it, raises _Closed when the connection ends."""
         client.setblocking(True)
-        parser = get_parser(self.cfg, client, addr)
+        parser: Any = get_parser(self.cfg, client, addr)
         parser.unreader.unread(data)
         request = None
         try:
             request = next(parser)
-            if not self.handle_request(listener.getsockname(), request, client, addr):
-                raise _Closed  # its greenlet was ended
+            _handle_request(self, listener.getsockname(), request, client, addr)
             if request.should_close() or not parser.finish_body():
                 raise _Closed
         except (StopIteration, NoMoreData):

@@ -306,6 +306,7 @@ def read_text(body: bytes, headers: Headers) -> str:
 
 CODEC = Codec(
     name="openai_chat",
+    has_stream_options=True,
     render_request=render_request,
     parse_response=parse_response,
     stream_parser=StreamParser,

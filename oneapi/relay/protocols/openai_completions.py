@@ -126,6 +126,7 @@ def read_text(body: bytes, headers: Headers) -> str:
 
 CODEC = Codec(
     name="openai_completions",
+    has_stream_options=True,
     parse_error=parse_error,
     watcher=Watcher,
     read_usage=openai_chat.read_usage,
