@@ -319,8 +319,9 @@ def _write_abilities(connection: Connection, channel: AnyRow) -> None:
             update(Ability).where(Ability.channel_id == channel.id).values(enabled=wanted[0], priority=wanted[1])
         )
     if missing := sorted(pairs - found.keys()):
+        # To MySQL's collations names that differ in case alone are one, and one row is enough.
         connection.execute(
-            insert(Ability),
+            insert(Ability).prefix_with("IGNORE", dialect="mysql").prefix_with("IGNORE", dialect="mariadb"),
             [
                 {"group": group, "model": model, "channel_id": channel.id, "enabled": wanted[0], "priority": wanted[1]}
                 for group, model in missing

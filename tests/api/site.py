@@ -16,12 +16,10 @@ from werkzeug.test import TestResponse
 from oneapi import api, journal
 from oneapi.config import Config
 from oneapi.database import Databases, init_app, open_databases
-from oneapi.extensions import db
 from oneapi.models import Log, Opening, Option, Revision, User
 from oneapi.options import Options
 from oneapi.services import passwords
 from oneapi.services.tokens import TokenCache
-from tests.servers import FreshDatabase
 
 PASSWORD = "correct horse"
 COMMON, ADMIN, ROOT = 1, 10, 100
@@ -83,17 +81,14 @@ class Caller:
 
 
 class Site:
+    """On a prepared database."""
+
     def __init__(self, config: Config) -> None:
         self.databases: Databases = open_databases(config)
         self.engine, self.log_engine = self.databases.main, self.databases.logs
         self.app = Flask("oneapi")
         self.app.secret_key = "secret of a test"
         init_app(self.app, self.databases)
-        with self.app.app_context():
-            db.create_all()
-        with self.engine.begin() as connection:
-            names = ("channels", "options", "accounts")
-            connection.execute(insert(Revision), [{"name": name, "number": 0} for name in names])
         self.app.extensions["oneapi"] = Program(
             config,
             self.engine,
@@ -164,7 +159,3 @@ class Site:
 
 
 HASH = passwords.hashed(PASSWORD)
-
-
-def site_on(database: FreshDatabase, **config: Any) -> Site:
-    return Site(database.config(**config))
