@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11.3 --python-platform 
         --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types layers format lock clean
+.PHONY: help run test pytest lint types layers format lock clean
 
 help: ## List the tasks
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -14,7 +14,9 @@ help: ## List the tasks
 run: $(BIN)/.installed ## Install what is needed and serve on port 3000, with SQLite in this folder
 	$(BIN)/oneapi
 
-test: lint types layers ## Everything CI checks: lint, types, layers and tests
+test: lint types layers pytest ## Everything CI checks: the four below
+
+pytest: $(BIN)/.installed-test ## Run the tests; PYTEST_FLAGS="-k name" picks some
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 lint: $(BIN)/.installed-test ## Look for mistakes and for imports out of order

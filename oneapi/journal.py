@@ -209,6 +209,7 @@ def configure(config: Config) -> None:
     root.setLevel(logging.DEBUG if config.debug else logging.INFO)
     logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO if config.debug_sql else logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.INFO)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.captureWarnings(True)
     if trouble:
         logging.getLogger(__name__).error("There will be no log file: %s", trouble)

@@ -34,14 +34,22 @@ def application() -> Flask:
         config = journal.begin(os.environ)
         prepare(config)
     if not _IS_GREEN and not _is_flask_command():
-        log.error(
-            "This server's workers are not gevent's: each serves one request at a time, and streams block the others. "
-            "Start with `oneapi`, or `gunicorn -c deploy/gunicorn.conf.py wsgi:app`."
-        )
+        _warn_of_the_server()
     made = create_app(config)
     if not _is_flask_command():
         start(made)
     return made
+
+
+def _warn_of_the_server() -> None:
+    advice = "Start with `oneapi`, or `gunicorn -c deploy/gunicorn.conf.py wsgi:app`."
+    if "gunicorn.workers.gthread" in sys.modules:
+        # Its loop was running before the patches: it would accept connections and never answer.
+        raise RuntimeError(f"Gunicorn's threaded worker cannot serve this program. {advice}")
+    log.error(
+        "This server's workers are not gevent's: each serves one request at a time, and streams block the others. %s",
+        advice,
+    )
 
 
 def _is_flask_command() -> bool:

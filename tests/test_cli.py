@@ -148,10 +148,16 @@ def test_a_plain_gunicorn_command_serves_the_same(tmp_path):
 
 
 def test_a_foreign_server_is_warned_and_prepares_the_database_itself(tmp_path):
-    command = ("-m", "gunicorn", "-k", "gthread", "--bind", "127.0.0.1:0", "wsgi:app")
+    command = ("-m", "gunicorn", "-k", "sync", "--bind", "127.0.0.1:0", "wsgi:app")
     with Gateway(tmp_path, command=command) as running:
         assert "are not gevent's" in running.log()
         assert (tmp_path / "one-api.db").exists()
+
+
+def test_a_server_that_would_never_answer_is_refused(tmp_path):
+    done = run(tmp_path, "-m", "gunicorn", "-k", "gthread", "--bind", "127.0.0.1:0", "wsgi:app", LOG_DIR="")
+    assert done.returncode != 0
+    assert "Gunicorn's threaded worker cannot serve this program" in done.stderr
 
 
 def test_a_database_that_cannot_be_meant_ends_the_start_with_one_line(tmp_path):
@@ -176,3 +182,15 @@ def test_workers_may_open_a_file_for_each_end_of_every_stream(gateway):
     [line] = [line for line in limits.splitlines() if line.startswith("Max open files")]
     wanted = 2 * 10_000
     assert int(line.split()[3]) >= (wanted if hard == resource.RLIM_INFINITY else min(hard, wanted))
+
+
+def test_the_program_starts_again_after_a_loss_of_power(start_gateway):
+    running = start_gateway()
+    running.kill9()
+    running.start()
+    assert running.log().count("The account root was made") == 1
+    assert running.stop() == 0
+
+
+def test_help_and_version_need_no_valid_environment(tmp_path):
+    assert run(tmp_path, "-m", "oneapi", "--version", PORT="nonsense").returncode == 0
