@@ -5,4 +5,4 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # panels install what we need, but not us
 
-from oneapi.gunicorn_conf import *  # noqa: E402, F403
+from oneapi.gunicorn_conf import *  # noqa: F403

@@ -47,7 +47,7 @@ _SECRETS = re.compile(
       (?P<scheme> \b(?:Bearer|Basic)\s+ ) [^\s"',;]+                                # Authorization
     | (?P<name> \b(?:api[-_]?key|x-goog-api-key|key|access[-_]?token|token|secret|password|passwd|signature)
         ["']?\s*[=:]\s*["']?(?!Bearer|Basic|\*\*\*) ) [^\s"'&,;)}\]]{4,}            # key=…, "password": "…"
-    | (?P<user> (?://|^|[\s"'=]) [^\s:/@"']{1,64} : ) [^\s"']{1,256} (?= @(?:tcp6?|unix)?[(\w\[] )   # user:password@host
+    | (?P<user> (?://|^|[\s"'=]) [^\s:/@"']{1,64} : ) [^\s"']{1,256} (?= @(?:tcp6?|unix)?[(\w\[] )  # user:password@host
     | (?P<prefix> \b(?:sk|rk|pk|xai|pplx|nvapi|csk|gsk|hf|r8|fw|AIza|AKIA|eyJ)(?:[-_]|(?<=AIza)|(?<=AKIA)|(?<=eyJ)) )
         [\w.-]{8,}                                                                  # keys known by how they begin
     """,
