@@ -265,6 +265,8 @@ class Adaptor:
     field_edits: Callable[[Mapping[str, str], str, Mode], tuple[Edit, ...]] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     accepts: frozenset[str] = frozenset({"image_urls"})  # image_urls, images, audio, files…: see `convert`
+    # where it takes bytes: the URLs that only the provider can read, and so are left to it (its own store of files)
+    reads_url: Callable[[str], bool] | None = None
     has_stream_options: bool = True  # whether a usage chunk may be asked for
     may_ask_usage: Callable[[Mapping[str, str]], bool] | None = (
         None  # where it depends on the channel's fields

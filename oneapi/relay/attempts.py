@@ -155,7 +155,7 @@ class Trial:
 
     def _converted(self, route: Route) -> Converted:
         exchange, client, ports, channel = self.exchange, self.client, self.ports, route.channel
-        codec = channel.adaptor.endpoints[client.head.mode].codec
+        codec = channel.adaptor.endpoint(route.model, client.head.mode).codec
         if codec.name != client.codec.name and isinstance(client.parsed, ir.ChatRequest):
             client.fetched = {url: ports.fetch(url) for url in convert.needs_bytes(client.parsed, channel)}
         converted = convert.to_upstream(

@@ -268,12 +268,13 @@ def needs_bytes(request: ir.ChatRequest, channel: Channel) -> tuple[str, ...]:
     """URLs of images and files that must be fetched because this provider takes bytes only."""
     if "image_urls" in channel.adaptor.accepts:
         return ()
+    is_read_there = channel.adaptor.reads_url or (lambda url: False)
     urls = []
     for message in request.messages:
         for part in message.parts:
             pieces = part.parts if isinstance(part, ir.ToolResult) else (part,)
             urls += [piece.url for piece in pieces if isinstance(piece, ir.Image | ir.File) and _is_remote(piece.url)]
-    return tuple(dict.fromkeys(urls))
+    return tuple(url for url in dict.fromkeys(urls) if not is_read_there(url))
 
 
 def with_fetched(request: ir.ChatRequest, fetched: Mapping[str, ir.Image]) -> ir.ChatRequest:
