@@ -92,7 +92,7 @@ def _parts(body: bytes, boundary: bytes) -> Iterator[Part]:
         if body[line_end : line_end + 2] == b"--":
             return
         head_end = body.find(b"\r\n\r\n", line_end, line_end + _MAX_HEAD_BYTES)
-        end = body.find(delimiter, max(head_end + 2, line_end))
+        end = body.find(delimiter, head_end + 4)
         if head_end < 0 or end < 0:
             raise InvalidRequest("The multipart form is cut or damaged.")
         name, filename = _names(body[line_end:head_end])

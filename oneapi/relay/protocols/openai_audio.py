@@ -178,9 +178,10 @@ def read_text(body: bytes, headers: Headers) -> str:
 class Watcher:
     """Sees the text and usage of a transcription that streams."""
 
-    __slots__ = ("_pieces", "has_finished", "usage")
+    __slots__ = ("_has_deltas", "_pieces", "has_finished", "usage")
 
     def __init__(self) -> None:
+        self._has_deltas = False
         self._pieces: list[str] = []
         self.usage: ir.Usage | None = None
         self.has_finished = False
@@ -198,7 +199,10 @@ class Watcher:
         if kind == "transcript.text.done":
             self.has_finished = True
             self.usage = usage_of(event) or self.usage
+            if not self._has_deltas:  # with speakers told apart there are only segments
+                self._pieces.append(str(event.get("text") or ""))
         elif isinstance(text := event.get("delta"), str):
+            self._has_deltas = True
             self._pieces.append(text)
         return CONTENT
 
