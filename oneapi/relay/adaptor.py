@@ -286,6 +286,9 @@ class Adaptor:
     balance_requests: Callable[[str, Credentials, float], tuple[UpstreamRequest, ...]] | None = None
     parse_balance: Callable[[tuple[WholeReply, ...]], float] | None = None
     balance_unit: str = ""
+    # the models that an account may use: requests in turn, and the ids in their replies
+    models_requests: Callable[[str, Credentials, float], tuple[UpstreamRequest, ...]] | None = None
+    parse_models: Callable[[tuple[WholeReply, ...]], tuple[str, ...]] | None = None
 
     def endpoint(self, model: str, mode: Mode) -> Endpoint:
         """Where this mode of the actual model is served. Raises InvalidRequest where the model has no such mode."""
