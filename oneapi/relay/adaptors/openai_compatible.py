@@ -6,7 +6,6 @@ providers' own pages where a row says so. What follows the table is what single 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -245,7 +244,7 @@ def _balance_at(path: str) -> Requests:
 
 def _amount(reply: WholeReply, *path: str) -> float:
     """The number at a path of a reply's JSON. Raises UpstreamRejected, or UpstreamGarbled where there is none."""
-    value = _json(reply)
+    value: Any = _json(reply)
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     try:
@@ -254,13 +253,10 @@ def _amount(reply: WholeReply, *path: str) -> float:
         raise UpstreamGarbled(f"The provider's balance has no number at {'.'.join(path)}.") from error
 
 
-def _json(reply: WholeReply) -> Any:
+def _json(reply: WholeReply) -> Json:
     if reply.status != 200:
         raise provider_error.parse_error(reply.status, reply.headers, reply.body)
-    try:
-        return json.loads(reply.body)
-    except ValueError as error:
-        raise UpstreamGarbled("The provider's balance is not JSON.") from error
+    return loads(reply.body)
 
 
 def _balance_from(*path: str) -> Balance:
