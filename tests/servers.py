@@ -15,9 +15,10 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -26,6 +27,10 @@ import psycopg
 import pymysql
 import pytest
 import redis
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from sqlalchemy import URL
 
 from oneapi.config import Config
@@ -67,6 +72,7 @@ class Server:
     name = ""
     user = ""  # whom it runs as when we are root
     stop_signal = signal.SIGTERM
+    end_signal = signal.SIGKILL  # nobody needs the data any more
 
     def __init__(self, program: Path) -> None:
         self.program = program
@@ -126,7 +132,7 @@ class Server:
 
     def close(self) -> None:
         """Ends it for good."""
-        self.stop(signal.SIGKILL)
+        self.stop(self.end_signal)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, *command: str) -> None:
@@ -196,6 +202,7 @@ class MariaDB(DatabaseServer):
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
         )
+        _write_certificate(self.folder / "tls.pem")
 
     def command(self) -> list[str]:
         return [
@@ -213,13 +220,13 @@ class MariaDB(DatabaseServer):
             "--innodb-log-file-size=32M",
             f"--innodb-flush-log-at-trx-commit={1 if self.is_durable else 2}",
             "--max-connections=500",
+            f"--ssl-cert={self.folder / 'tls.pem'}",
+            f"--ssl-key={self.folder / 'tls.pem'}",
         ]
 
     def ping(self) -> None:
         # PyMySQL leaves a socket open that it could not connect, which a later test would be blamed for.
-        if not (self.folder / "socket").is_socket():
-            raise FileNotFoundError("no socket yet")
-        self.execute("SELECT 1")
+        self.run("mariadb-admin", "--no-defaults", f"--socket={self.folder / 'socket'}", "--user=root", "ping")
 
     def welcome(self) -> None:
         self.execute(f"CREATE USER {_USER}@'%' IDENTIFIED BY '{PASSWORD}'")
@@ -242,6 +249,7 @@ class PostgreSQL(DatabaseServer):
     kind = "postgresql"
     user = "postgres"
     stop_signal = signal.SIGINT  # SIGTERM would wait for clients to leave
+    end_signal = signal.SIGQUIT  # SIGKILL would leave its shared memory behind
 
     def set_up(self) -> None:
         password = self.folder / "password"
@@ -289,6 +297,23 @@ class Redis(Server):
             client.flushall()
 
 
+def _write_certificate(path: Path) -> None:
+    """A key and a certificate that nobody but itself vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    text = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(text + certificate.public_bytes(pem))
+    path.chmod(0o644)
+
+
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MariaDB]:
     """A MariaDB server. A test that stops it starts it again."""
@@ -308,12 +333,18 @@ def redis_server() -> Iterator[Redis]:
 
 
 @pytest.fixture(params=["sqlite", "mariadb", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> FreshDatabase:
-    """An empty database, once of each kind."""
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], FreshDatabase]:
+    """Makes an empty database at each call, all of one kind; the test runs once for each kind."""
     if request.param == "sqlite":
-        return sqlite_database(tmp_path)
+        return partial(sqlite_database, tmp_path)
     server: DatabaseServer = request.getfixturevalue(request.param)
-    return server.fresh()
+    return server.fresh
+
+
+@pytest.fixture
+def database(new_database: Callable[[], FreshDatabase]) -> FreshDatabase:
+    """An empty database, once of each kind."""
+    return new_database()
 
 
 def sqlite_database(folder: Path) -> FreshDatabase:
@@ -323,7 +354,7 @@ def sqlite_database(folder: Path) -> FreshDatabase:
 
 
 def _serving(server: S) -> Iterator[S]:
-    yield server
-    with suppress(subprocess.TimeoutExpired):
-        server.stop()
-    server.close()
+    try:
+        yield server
+    finally:
+        server.close()

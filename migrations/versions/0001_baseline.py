@@ -18,9 +18,6 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# A log table with this many rows gets its new indexes after the start, from a job.
-LARGE = 100_000
-
 CHANNELS = Table(
     "channels",
     (
@@ -301,7 +298,7 @@ WIDER = {
 
 def upgrade(role: str = "main") -> None:
     connection = op.get_bind()
-    complete(connection, LOGS, large=LARGE)
+    complete(connection, LOGS, is_growing=True)
     complete(connection, LOG_ROLLUPS)
     if role == "logs":
         return

@@ -29,6 +29,8 @@ _TYPES = {
 }
 _DIALECTS = ("sqlite", "mysql", "postgresql")
 
+LARGE = 100_000  # rows, from which on an index is not made while the program starts
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -60,8 +62,8 @@ class Table:
     added_indexes: tuple[Index, ...] = ()
 
 
-def complete(connection: Connection, table: Table, *, large: int = 0) -> None:
-    """Makes the table, or what it lacks. Indexes of a table with at least `large` rows, if given, are left to a job."""
+def complete(connection: Connection, table: Table, *, is_growing: bool = False) -> None:
+    """Makes the table, or what it lacks. The indexes of a growing one that is large already are left to a job."""
     inspector = inspect(connection)
     if inspector.has_table(table.name):
         there = {column["name"] for column in inspector.get_columns(table.name)}
@@ -72,7 +74,7 @@ def complete(connection: Connection, table: Table, *, large: int = 0) -> None:
         covered = set()
     missing = [column for column in (*table.columns, *table.added) if column.name not in there]
     _add_columns(connection, table.name, missing)
-    if large and has_rows(connection, table.name, large):
+    if is_growing and is_large(connection, table.name):
         return
     for index in (*table.indexes, *table.added_indexes):
         if not is_covered(index, covered):
@@ -150,10 +152,10 @@ def from_model(index: ModelIndex) -> Index:
     return Index(str(index.name), tuple(column.name for column in index.columns), bool(index.unique))
 
 
-def has_rows(connection: Connection, table: str, number: int) -> bool:
-    """Whether a table with an id has at least `number` rows; reads no more than those."""
+def is_large(connection: Connection, table: str) -> bool:
+    """Whether a table with an id has LARGE rows or more; reads no more than those."""
     quote = _quoter(connection.dialect.name)
-    statement = f"SELECT {quote('id')} FROM {quote(table)} ORDER BY {quote('id')} LIMIT 1 OFFSET {number - 1}"
+    statement = f"SELECT {quote('id')} FROM {quote(table)} ORDER BY {quote('id')} LIMIT 1 OFFSET {LARGE - 1}"
     return connection.exec_driver_sql(statement).first() is not None
 
 

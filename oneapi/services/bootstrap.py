@@ -55,7 +55,6 @@ SCRIPTS = next(
     for folder in (Path(oneapi.__file__).parent / "migrations", Path(oneapi.__file__).parent.parent / "migrations")
     if folder.is_dir()
 )
-_LARGE = 100_000  # rows; the indexes of a larger table of logs are left to `build_indexes`
 _MOST_IN = 500  # users in one IN
 _POSTGRESQL_LOCK = zlib.crc32(b"oneapi prepares this database")
 
@@ -327,7 +326,7 @@ def _missing_indexes(connection: Connection, role: str) -> list[tuple[str, ddl.I
 
 
 def _is_large(connection: Connection, table: str) -> bool:
-    return table == Log.__tablename__ and ddl.has_rows(connection, table, _LARGE)
+    return table == Log.__tablename__ and ddl.is_large(connection, table)
 
 
 def _build_indexes(engine: Engine, role: str) -> None:

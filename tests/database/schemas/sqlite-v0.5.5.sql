@@ -1,0 +1,27 @@
+-- As v0.5.5 left it: no priorities, a UNIQUE of the column's own.
+CREATE TABLE `abilities` (`group` varchar(32),`model` text,`channel_id` integer,`enabled` numeric,PRIMARY KEY (`group`,`model`,`channel_id`));
+CREATE TABLE `channels` (`id` integer,`type` integer DEFAULT 0,`key` text,`status` integer DEFAULT 1,`name` text,`weight` integer DEFAULT 0,`created_time` integer,`test_time` integer,`response_time` integer,`base_url` text DEFAULT "",`other` text,`balance` real,`balance_updated_time` integer,`models` text,`group` varchar(32) DEFAULT "default",`used_quota` integer DEFAULT 0,`model_mapping` varchar(1024) DEFAULT "",PRIMARY KEY (`id`));
+CREATE TABLE `logs` (`id` integer,`user_id` integer,`created_at` integer,`type` integer,`content` text,`username` text DEFAULT "",`token_name` text DEFAULT "",`model_name` text DEFAULT "",`quota` integer DEFAULT 0,`prompt_tokens` integer DEFAULT 0,`completion_tokens` integer DEFAULT 0,PRIMARY KEY (`id`));
+CREATE TABLE `options` (`key` text,`value` text,PRIMARY KEY (`key`));
+CREATE TABLE `redemptions` (`id` integer,`user_id` integer,`key` char(32),`status` integer DEFAULT 1,`name` text,`quota` integer DEFAULT 100,`created_time` integer,`redeemed_time` integer,PRIMARY KEY (`id`));
+CREATE TABLE `tokens` (`id` integer,`user_id` integer,`key` char(48),`status` integer DEFAULT 1,`name` text,`created_time` integer,`accessed_time` integer,`expired_time` integer DEFAULT -1,`remain_quota` integer DEFAULT 0,`unlimited_quota` numeric DEFAULT false,`used_quota` integer DEFAULT 0,PRIMARY KEY (`id`));
+CREATE TABLE `users` (`id` integer,`username` text UNIQUE,`password` text NOT NULL,`display_name` text,`role` integer DEFAULT 1,`status` integer DEFAULT 1,`email` text,`github_id` text,`wechat_id` text,`access_token` char(32),`quota` integer DEFAULT 0,`used_quota` integer DEFAULT 0,`request_count` integer DEFAULT 0,`group` varchar(32) DEFAULT "default",`aff_code` varchar(32),`inviter_id` integer,PRIMARY KEY (`id`));
+CREATE INDEX `idx_abilities_channel_id` ON `abilities`(`channel_id`);
+CREATE INDEX `idx_channels_name` ON `channels`(`name`);
+CREATE INDEX `idx_created_at_type` ON `logs`(`created_at`,`type`);
+CREATE INDEX `idx_logs_model_name` ON `logs`(`model_name`);
+CREATE INDEX `idx_logs_token_name` ON `logs`(`token_name`);
+CREATE INDEX `idx_logs_user_id` ON `logs`(`user_id`);
+CREATE UNIQUE INDEX `idx_redemptions_key` ON `redemptions`(`key`);
+CREATE INDEX `idx_redemptions_name` ON `redemptions`(`name`);
+CREATE UNIQUE INDEX `idx_tokens_key` ON `tokens`(`key`);
+CREATE INDEX `idx_tokens_name` ON `tokens`(`name`);
+CREATE UNIQUE INDEX `idx_users_access_token` ON `users`(`access_token`);
+CREATE UNIQUE INDEX `idx_users_aff_code` ON `users`(`aff_code`);
+CREATE INDEX `idx_users_display_name` ON `users`(`display_name`);
+CREATE INDEX `idx_users_email` ON `users`(`email`);
+CREATE INDEX `idx_users_git_hub_id` ON `users`(`github_id`);
+CREATE INDEX `idx_users_inviter_id` ON `users`(`inviter_id`);
+CREATE INDEX `idx_users_username` ON `users`(`username`);
+CREATE INDEX `idx_users_we_chat_id` ON `users`(`wechat_id`);
+CREATE INDEX `index_username_model_name` ON `logs`(`model_name`,`username`);
