@@ -94,8 +94,6 @@ def search(log_engine: Engine, keyword: str, *, user_id: int | None = None) -> l
 
 def consumed(log_engine: Engine, filters: Filters) -> int:
     """Sum of what was charged in these rows; the type asked for does not matter."""
-    query = select(func.sum(Log.quota)).where(
-        *(condition for condition in filters.conditions()), Log.type == CONSUMPTION
-    )
+    query = select(func.sum(Log.quota)).where(*replace(filters, type=CONSUMPTION).conditions())
     with log_engine.connect() as connection:
         return int(connection.execute(query).scalar() or 0)
