@@ -6,7 +6,8 @@ A conversation is messages made of parts; an answer is a stream of events, and a
 Rules that keep it lossless:
 - Tool arguments stay the JSON text that came.
 - A `Seal` (thinking signature, encrypted reasoning) carries its `origin` and is rendered to that origin only.
-- What only one protocol can say travels in `extra` and is rendered by that protocol alone.
+- What only one protocol can say travels in `extra` and is rendered by that protocol alone; where several would write
+  the same names (fields of a request, of a message or a choice), its own stand beside its name under `origin`.
 - Nothing is invented here: no id, no time, no usage. Blank stays blank; the renderer fills ids, the meter counts.
 """
 
