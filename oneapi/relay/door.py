@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import socket
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from http.client import responses
 from typing import Any
 
@@ -33,6 +31,7 @@ from oneapi.errors import (
     TooLarge,
     Unavailable,
 )
+from oneapi.journal import REQUEST_ID, REQUEST_ID_HEADER, new_request_id
 from oneapi.relay import catalogue, pipeline, rawproxy
 from oneapi.relay.convert import dumps
 from oneapi.relay.dialects import error_json
@@ -41,7 +40,6 @@ from oneapi.relay.paths import Asked, asked
 
 log = logging.getLogger(__name__)
 
-REQUEST_ID_HEADER = "X-Oneapi-Request-Id"
 SEND_TIMEOUT_S = 60  # a client that does not read for so long is gone
 
 LIVE: set[greenlet] = set()
@@ -147,6 +145,7 @@ class RelayDoor:
     def answer(self, wanted: Asked, incoming: Incoming) -> Answered:
         """The whole answer to one request on a relay path, errors included. Only CallEnded passes through."""
         request_id = self.ports.new_id()
+        REQUEST_ID.set(request_id)
         headers = [(REQUEST_ID_HEADER, request_id)]
         origin = incoming.headers.get("origin")
         if origin and _is_foreign(origin, incoming.host):
@@ -366,15 +365,3 @@ def _crash_reply(request_id: str) -> Reply:
 
 def _nothing() -> None:
     pass
-
-
-def new_request_id() -> str:
-    """Local time to the second, the nanoseconds within it, and eight random digits (spec relay.md §1.3)."""
-    now_ns = time.time_ns()
-    second, nanoseconds = divmod(now_ns, 1_000_000_000)
-    return f"{_second_text(second)}{nanoseconds}{random.randrange(10**7, 10**8)}"
-
-
-@lru_cache(maxsize=2)
-def _second_text(second: int) -> str:
-    return time.strftime("%Y%m%d%H%M%S", time.localtime(second))
