@@ -21,8 +21,8 @@ from oneapi import api, database, journal, probes
 from oneapi.addresses import ClientAddress, Forwarded
 from oneapi.config import Config
 from oneapi.data import load_prices
-from oneapi.journal import new_request_id
 from oneapi.database import Databases
+from oneapi.journal import new_request_id
 from oneapi.relay import adaptors, encodings, tokencount
 from oneapi.relay.door import RelayDoor
 from oneapi.relay.exchange import Call, Caller, Ports

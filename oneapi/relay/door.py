@@ -64,8 +64,8 @@ def drain(grace_s: float) -> None:
         gevent.sleep(0.1)
     if LIVE:
         log.warning("Stopping: %d running calls are ended and settled.", len(LIVE))
-    for greenlet in list(LIVE):
-        gevent.kill(greenlet, Draining())
+    for live in list(LIVE):
+        gevent.kill(live, Draining())
 
 
 @dataclass(frozen=True, slots=True)
