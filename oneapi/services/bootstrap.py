@@ -49,7 +49,8 @@ SECRET_OPTION = "ExtSessionSecret"  # a reference node hides options whose names
 DEFAULT_PASSWORD = "123456"
 ROOT_QUOTA = 500_000_000_000_000
 
-# In a checkout the steps stand beside the package, in an installation within it.
+# In a checkout the steps stand beside the package, with a link to them within it; an installation has them within it.
+# A link does not survive every way of copying a folder.
 SCRIPTS = next(
     folder
     for folder in (Path(oneapi.__file__).parent / "migrations", Path(oneapi.__file__).parent.parent / "migrations")

@@ -256,6 +256,12 @@ def test_flask_db_goes_through_the_log_database_too(tmp_path: Path, mariadb: Mar
     databases.dispose()
 
 
+def test_steps_are_packaged() -> None:
+    checkout = Path(__file__).parent.parent.parent
+    assert (checkout / "oneapi" / "migrations").resolve() == checkout / "migrations"
+    assert SCRIPTS.resolve() == checkout / "migrations"
+
+
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three rows of logs count as many."""
