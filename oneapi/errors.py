@@ -9,7 +9,7 @@
     └── UpstreamError 502
         ├── UpstreamUnreachable 504     no connection, or silence beyond a limit
         ├── UpstreamGarbled 502         an answer that cannot be understood
-            └── UpstreamRejected        the provider's own refusal, with its status; 502 where it is about our key
+        └── UpstreamRejected            the provider's own refusal, with its status; 502 where it is about our key
 
 Raised where the matter is known, caught once per door, which makes the envelope of its API. Messages are for the
 reader: what happened, to which thing, what to do. They hold no key and nobody else's data.
