@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import gevent
 import psycopg
@@ -31,6 +31,7 @@ from oneapi.dsn import url_of
 from oneapi.extensions import db
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 # A writer on the event loop waits inside SQLite no longer than this, because everything else waits with it.
 _LOOP_BUSY_S = 0.2
@@ -222,8 +223,22 @@ def in_thread(engine: Engine, work: Callable[[Connection], T]) -> T:
     """
     if engine.dialect.name != "sqlite":
         return _read(engine, work)
-    result: T = gevent.get_hub().threadpool.apply(_read, (_reader(engine.url), work))
-    return result
+    return natively(_read, _reader(engine.url), work)
+
+
+def natively(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Calls a function in gevent's pool of native threads, and raises here what it raises there."""
+
+    def call() -> tuple[T | None, Exception | None]:
+        try:
+            return function(*args, **kwargs), None
+        except Exception as error:  # handed over as a value, because gevent prints what a thread raises
+            return None, error
+
+    result, error = gevent.get_hub().threadpool.apply(call)
+    if error is not None:
+        raise error
+    return cast(T, result)
 
 
 def is_unavailable(error: BaseException) -> bool:

@@ -35,6 +35,7 @@ from oneapi.database import (
     is_unavailable,
     logs_url,
     main_url,
+    natively,
     run_write,
     unpooled_engine,
 )
@@ -112,7 +113,7 @@ def build_indexes(config: Config) -> None:
     for role, url in urls.items():
         engine = unpooled_engine(url, config)
         if engine.dialect.name == "sqlite":
-            gevent.get_hub().threadpool.apply(_build_indexes, (engine, role))
+            natively(_build_indexes, engine, role)
         else:
             _build_indexes(engine, role)
 

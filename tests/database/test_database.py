@@ -206,6 +206,14 @@ def test_read_in_thread_sees_what_is_committed(engine: Engine) -> None:
     assert "seen" in in_thread(engine, lambda connection: set(connection.scalars(select(Option.key))))
 
 
+def test_read_that_fails_in_its_thread_raises_here_and_prints_nothing(
+    sqlite_engine: Engine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DBAPIError, match="no such table"):
+        in_thread(sqlite_engine, lambda connection: connection.exec_driver_sql("SELECT 1 FROM nowhere"))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_logs_share_the_transaction_where_they_share_the_database(database: FreshDatabase) -> None:
     prepare(database.config())
     databases = open_databases(database.config())
