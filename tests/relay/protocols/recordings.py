@@ -1,4 +1,4 @@
-"""Recorded traffic of providers that speak OpenAI's chat protocol, read from the folder that the recordings live in."""
+"""Traffic of providers: recorded, from the folder that the recordings live in, and written from documentation."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from oneapi.relay.framing import SSE, Frame
 
 FOLDER = Path(os.environ.get("ONEAPI_FIXTURES") or Path(__file__).parents[3].parent / "shared" / "fixtures")
+WRITTEN = Path(__file__).parents[2] / "fixtures"  # documented/<provider>/<case>.json
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,17 @@ class Recording:
 
 
 def recordings(wanted: Callable[[Recording], bool]) -> list[Any]:
-    """Parameters for a test, one per recording; none where the folder is not there."""
+    """Parameters for a test, one per recording; those of documentation alone where the folder is not there."""
     found = []
-    for path in sorted(FOLDER.glob("*/*.json")) + sorted(FOLDER.glob("documented/*/*.json")):
+    paths = [(FOLDER, path) for path in sorted(FOLDER.glob("*/*.json"))]
+    paths += [(WRITTEN, path) for path in sorted(WRITTEN.glob("documented/*/*.json"))]
+    for folder, path in paths:
         data = json.loads(path.read_text("utf-8"))
         response = data["response"]
         if response["body_encoding"] != "text":
             continue
         recording = Recording(
-            name=str(path.relative_to(FOLDER).with_suffix("")),
+            name=str(path.relative_to(folder).with_suffix("")),
             url=data["request"].get("url", ""),
             request=data["request"]["body"] if data["request"].get("body_encoding") == "json" else None,
             status=response["status"],
