@@ -245,10 +245,16 @@ def open_socket(host: str, port: int, seconds: float) -> socket.socket:
 def secure(sock: socket.socket, host: str, tls: SSLContext) -> Any:
     """TLS over a connected socket, which is closed where that fails. Raises OSError."""
     try:
-        return tls.wrap_socket(sock, server_hostname=host)
+        secured = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
     except BaseException:
         sock.close()
         raise
+    try:
+        secured.do_handshake()
+    except BaseException:  # a greenlet may be killed here
+        secured.close()
+        raise
+    return secured
 
 
 def reason(error: BaseException) -> str:

@@ -87,7 +87,7 @@ class ResponseParser:
         except HttpParserError as error:
             if not self.is_complete:
                 raise UpstreamGarbled(f"The provider's answer is not HTTP: {str(error).lower()}.") from None
-            self.may_reuse = False  # bytes beyond the end
+            self.may_reuse = False  # there are bytes beyond the end
         if not self.has_head:
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_HEAD_BYTES:
@@ -104,7 +104,7 @@ class ResponseParser:
 
     def on_message_begin(self) -> None:
         if self.is_complete:
-            self.may_reuse = False  # a response that nobody asked for
+            raise ValueError("a response that nobody asked for")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.has_head:

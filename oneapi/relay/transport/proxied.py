@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from http.client import HTTPException, RemoteDisconnected
+from collections.abc import Iterator
+from http.client import HTTPException
 from typing import Any
 
 import requests
 import urllib3
 from gevent.ssl import SSLContext
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError, ProtocolError
+from urllib3.exceptions import HTTPError
 
 from oneapi.errors import UpstreamGarbled, UpstreamUnreachable
 from oneapi.relay.transport.connections import READ_BYTES, reason
@@ -52,7 +53,8 @@ def through_proxy(adapter: ProxyAdapter, request: requests.PreparedRequest, prox
         if response.status_code < 200:
             # http.client knows no early hints, and would take the answer that follows for the next request's.
             raise UpstreamGarbled(f"The provider's answer through the proxy begins with status {response.status_code}.")
-        yield response.status_code, {name.lower(): value for name, value in raw.headers.items()}
+        headers = {name.lower(): raw.headers[name].rstrip(" \t") for name in raw.headers}  # repeated ones joined
+        yield response.status_code, headers
         while data := raw.read1(READ_BYTES, decode_content=False):
             yield data
         is_whole = True
@@ -66,16 +68,23 @@ def through_proxy(adapter: ProxyAdapter, request: requests.PreparedRequest, prox
 
 def _understood(error: requests.RequestException) -> UpstreamUnreachable | UpstreamGarbled:
     """The house's error for one of requests', whose own words may hold addresses and passwords."""
-    root: BaseException = error
-    while (deeper := root.__cause__ or root.__context__) is not None:
-        root = deeper
-    if isinstance(root, RemoteDisconnected):
-        return UpstreamUnreachable("The provider closed the connection without an answer.", phase="first_byte")
-    if isinstance(root, HTTPException):
-        return UpstreamGarbled("The provider's answer is not HTTP.")
-    if error.args and isinstance(error.args[0], ProtocolError):
-        return UpstreamUnreachable(f"The provider broke the connection: {reason(root)}.", phase="first_byte")
-    words = str(root)
-    if words.startswith("Tunnel connection failed: "):
-        return UpstreamUnreachable(f"No connection to the provider: the proxy answered {words.split()[3]}.")
-    return UpstreamUnreachable(f"No connection to the provider through the proxy: {reason(root)}.")
+    for cause in _causes(error):
+        if isinstance(cause, (ConnectionResetError, BrokenPipeError)):  # http.client's RemoteDisconnected is one
+            return UpstreamUnreachable("The provider closed the connection without an answer.", phase="first_byte")
+        if isinstance(cause, HTTPException):
+            return UpstreamGarbled("The provider's answer is not HTTP.")
+        if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException):
+            words = str(cause)
+            if words.startswith("Tunnel connection failed: "):
+                return UpstreamUnreachable(f"No connection to the provider: the proxy answered {words.split()[3]}.")
+            return UpstreamUnreachable(f"No connection to the provider through the proxy: {reason(cause)}.")
+    return UpstreamUnreachable("No connection to the provider through the proxy: its address cannot be used.")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what lies below it, by way of chaining or, as urllib3 does for TLS, of its arguments."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        inner = next((argument for argument in cause.args if isinstance(argument, BaseException)), None)
+        cause = cause.__cause__ or cause.__context__ or inner
