@@ -306,6 +306,7 @@ class Trial:
             created_at=int(self.ports.now()),
             model=route.model,
             wants_usage=self.client.head.wants_usage,
+            request=self.client.parsed,
         )
 
 

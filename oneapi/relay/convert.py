@@ -22,7 +22,7 @@ from oneapi.relay import edits, ir
 from oneapi.relay.adaptor import Codec, Credentials, Edit, Endpoint, Json, Target, UpstreamRequest
 from oneapi.relay.exchange import Call, Channel, Route
 from oneapi.relay.head import Head
-from oneapi.relay.protocols import openai_audio
+from oneapi.relay.protocols import multipart
 
 Fidelity = Literal["verbatim", "patched", "translated"]
 
@@ -122,20 +122,19 @@ def to_upstream(
     else:
         changes = _changes(client, route, ask_usage)
         system_prompt_reset = head.mode == "chat" and bool(channel.system_prompt)
-        fidelity = "patched" if changes or (client.is_multipart and route.model != head.model) else "verbatim"
         content_type = client.call.headers.get("content-type") or content_type
-        if fidelity == "verbatim":
-            body = client.body
-        elif client.is_multipart:
-            body = openai_audio.with_model(client.body, content_type, route.model)
-        else:
+        fidelity, body = "verbatim", client.body
+        if client.is_multipart:
+            if route.model != head.model or not head.names_model:
+                fidelity, body = "patched", multipart.with_model(body, content_type, route.model)
+        elif changes:
             patched = client.json
             for change in changes:
                 patched = change(patched)
-            body = dumps(patched)
-            content_type = "application/json"
+            if patched is not client.json:  # an edit that finds nothing to do returns what it was given
+                fidelity, body, content_type = "patched", dumps(patched), "application/json"
     headers = {name: value for name in _FORWARDED if (value := client.call.headers.get(name))}
-    if head.stream and "accept" not in headers:
+    if head.stream and head.mode != "speech" and "accept" not in headers:
         headers["accept"] = "text/event-stream"
     request = UpstreamRequest(
         url=url,

@@ -75,8 +75,8 @@ def _content_type(call: Call) -> str:
     return call.headers.get("content-type", "")
 
 
-def _openai(codec: Codec, head: Callable[[Call, bytes], Head]) -> Dialect:
-    return Dialect(codec=codec, head=head, render_error=render_error)
+def _openai(codec: Codec, head: Callable[[Call, bytes], Head], last: bytes = b"data: [DONE]\n\n") -> Dialect:
+    return Dialect(codec=codec, head=head, last=last, render_error=render_error)
 
 
 _DIALECTS: Mapping[tuple[str, Mode], Dialect] = {
@@ -87,12 +87,13 @@ _DIALECTS: Mapping[tuple[str, Mode], Dialect] = {
         openai_embeddings.CODEC, lambda call, body: openai_embeddings.head(body, call.path_model)
     ),
     ("openai", "moderations"): _openai(openai_moderations.CODEC, lambda call, body: openai_moderations.head(body)),
-    ("openai", "images"): _openai(openai_images.CODEC, lambda call, body: openai_images.head(body)),
+    # Streams of images end with their last event.
+    ("openai", "images"): _openai(openai_images.CODEC, lambda call, body: openai_images.head(body), b""),
     ("openai", "image_edits"): _openai(
-        openai_images.EDITS, lambda call, body: openai_images.head(body, _content_type(call), "image_edits")
+        openai_images.EDITS, lambda call, body: openai_images.head(body, _content_type(call), "image_edits"), b""
     ),
     ("openai", "image_variations"): _openai(
-        openai_images.EDITS, lambda call, body: openai_images.head(body, _content_type(call), "image_variations")
+        openai_images.EDITS, lambda call, body: openai_images.head(body, _content_type(call), "image_variations"), b""
     ),
     ("openai", "transcription"): _openai(
         openai_audio.CODEC, lambda call, body: openai_audio.head(body, _content_type(call), "transcription")
