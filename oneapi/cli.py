@@ -4,7 +4,8 @@ One API's flags are understood as its Go program understands them: one dash or t
 the variable PORT wins over the flag. `.env` in the working directory is read first; variables that exist win.
 
 A task is a line in `COMMANDS`: where its function is, and what it does. The function is given the configuration and the
-rest of the command line and returns the exit status; it is imported only when it is asked for, after gevent's patches.
+rest of the command line and returns the exit status. What it needs of the program it imports itself, after gevent's
+patches.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Command:
 COMMANDS: Mapping[str, Command] = {
     "serve": Command("oneapi.cli:serve", "Prepare the database and serve; what `oneapi` alone does."),
     "prepare": Command("oneapi.cli:prepare", "Migrate the database and make the first account, then exit."),
+    "verify": Command("oneapi.cli:verify", "Prove every balance and every charge; --help says more."),
 }
 
 
@@ -118,6 +120,16 @@ def prepare(config: Config, _arguments: Sequence[str]) -> int:
         log.critical("The database could not be prepared.", exc_info=True)
         return 1
     return 0
+
+
+def verify(config: Config, arguments: Sequence[str]) -> int:
+    """Proves every balance and every charge (services/verify.py)."""
+    from gevent import monkey
+
+    monkey.patch_all()
+    from oneapi.services.verify import verify_command
+
+    return verify_command(config, arguments)
 
 
 if __name__ == "__main__":

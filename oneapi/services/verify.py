@@ -8,6 +8,7 @@ while the program serves.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, func, or_, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from oneapi.config import Config
 from oneapi.database import open_databases
@@ -329,21 +331,45 @@ def _unseen(engine: Engine, unopened: Collection[int], missing: int) -> Iterator
 # ---- the command ----
 
 
+_HELP = """\
+Proves every balance and every charge. For each user the balance and what running requests hold must be his opening
+balance, plus all credits, less all charges; each charge must be what its receipt says; and nothing may have been left
+lying: holds whose worker is gone, log rows on their way to another database, charges that the database could not take.
+
+It only reads, and may run while the program serves: on the same machine, with the same environment or .env."""
+_STATUS = """\
+TIME is Unix seconds or ISO 8601, such as 2030-01-31 or 2030-01-31T12:00:00+08:00; all balances are proved whatever the
+range. "Not seen" stands before what cannot be proved, such as charges from before this program.
+
+exit status: 0 nothing found, 1 something found, 2 it could not look"""
+
+
 def verify_command(config: Config, arguments: Sequence[str]) -> int:
-    """`oneapi verify`: prints what is found; status 1 where there is anything."""
-    parser = argparse.ArgumentParser(prog="oneapi verify", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--since", metavar="TIME", type=_moment, default=0, help="first charge to recompute")
+    """`oneapi verify`: prints what is found, and gives the exit status that its help promises."""
+    parser = argparse.ArgumentParser(
+        prog="oneapi verify",
+        description=_HELP,
+        epilog=_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--since", metavar="TIME", type=_moment, default=0, help="recompute charges from this time on")
     parser.add_argument("--until", metavar="TIME", type=_moment, help="recompute charges before this time")
     parser.add_argument("--user", metavar="ID", type=int, help="recompute only the charges of this user")
     given = parser.parse_args(arguments)
     databases = open_databases(config)
     try:
+        path = databases.main.url.database
+        if config.is_sqlite and not (path and Path(path).exists()):
+            return _cannot_look(f"there is no database {path}")
         verification = verify(
             databases.main,
             databases.logs,
             within=Range(start=given.since, end=given.until, user_id=given.user),
             spool_dir=spool.folder_of(config),
         )
+    except SQLAlchemyError as error:
+        return _cannot_look(str(getattr(error, "orig", None) or error))
     finally:
         databases.dispose()
     for finding in verification.findings:
@@ -355,6 +381,11 @@ def verify_command(config: Config, arguments: Sequence[str]) -> int:
         f"{len(verification.findings)} findings."
     )
     return 1 if verification.findings else 0
+
+
+def _cannot_look(reason: str) -> int:
+    print(f"The database cannot be read: {reason}", file=sys.stderr)
+    return 2
 
 
 def _moment(text: str) -> int:
