@@ -46,18 +46,8 @@ def parse_usage(block: object) -> ir.Usage | None:
     return ir.Usage(
         input_tokens=given,
         output_tokens=made,
-        cached_tokens=_first(
-            _read(incoming, "cached_tokens"),
-            _read(block, "prompt_cache_hit_tokens"),
-            _read(block, "cached_tokens"),
-            _read(block, "num_cached_tokens"),
-            _read(block, "cache_read_input_tokens"),
-        ),
-        cache_write_tokens=_first(
-            _read(incoming, "cache_write_tokens"),
-            _read(incoming, "cache_creation_input_tokens"),
-            _read(block, "cache_creation_input_tokens"),
-        ),
+        cached_tokens=_found(incoming, ("cached_tokens",), block, _CACHED),
+        cache_write_tokens=_found(incoming, _CACHE_WRITTEN, block, _CACHE_WRITTEN[1:]),
         reasoning_tokens=reasoning,
         audio_input_tokens=audio_input,
         audio_output_tokens=_read(outgoing, "audio_tokens"),
@@ -96,23 +86,41 @@ def render_usage(usage: ir.Usage) -> Json:
 
 
 def _details(block: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    return next((inner for name in names if isinstance(inner := block.get(name), dict)), {})
+    for name in names:
+        if isinstance(inner := block.get(name), dict):
+            return inner
+    return {}
 
 
 def _read(block: Mapping[str, Any], name: str) -> int | None:
     """A count, leniently: some services send floats or digits in a string."""
     value = block.get(name)
+    if type(value) is int:  # nearly always
+        return value if 0 <= value < 1e15 else None
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, str):
         return int(value) if value.isascii() and value.isdigit() else None
-    if isinstance(value, int | float) and 0 <= value < 1e15:
+    if isinstance(value, float) and 0 <= value < 1e15:
         return int(value)
     return None
 
 
-def _first(*counts: int | None) -> int | None:
-    return next((count for count in counts if count is not None), None)
+_CACHED = ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens", "cache_read_input_tokens")
+_CACHE_WRITTEN = ("cache_write_tokens", "cache_creation_input_tokens")
+
+
+def _found(
+    details: Mapping[str, Any], names: tuple[str, ...], block: Mapping[str, Any], others: tuple[str, ...]
+) -> int | None:
+    """The first count there is: in the details by one of these names, else in the block itself by one of the others."""
+    for name in names:
+        if name in details and (count := _read(details, name)) is not None:
+            return count
+    for name in others:
+        if name in block and (count := _read(block, name)) is not None:
+            return count
+    return None
 
 
 class _Answer(msgspec.Struct, gc=False):
