@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,14 @@ from urllib.parse import parse_qsl
 
 import gevent
 from flask import Flask
-from sqlalchemy import Engine
 
 from oneapi import api, database, journal, probes
 from oneapi.addresses import ClientAddress, Forwarded
 from oneapi.config import Config
 from oneapi.data import load_prices
 from oneapi.database import Databases
+from oneapi.extensions import db, migrate
+from oneapi.jobs import Jobs, Tools
 from oneapi.journal import new_request_id
 from oneapi.relay import adaptors, encodings, tokencount
 from oneapi.relay.door import RelayDoor
@@ -30,8 +32,10 @@ from oneapi.relay.media import Fetcher
 from oneapi.relay.pricing import PriceList
 from oneapi.relay.upstream import Upstream
 from oneapi.services import channels, tokens
-from oneapi.services.bootstrap import session_secret
+from oneapi.services.bootstrap import SCRIPTS, session_secret
+from oneapi.services.cache import NEWS, Cache, open_cache
 from oneapi.services.health import Health
+from oneapi.services.ledger_writer import Pace
 from oneapi.services.quota import Ledger
 from oneapi.services.snapshots import Snapshots
 
@@ -50,14 +54,14 @@ class Program:
     health: Health
     upstream: Upstream
     ports: Ports
+    cache: Cache
+    jobs: Jobs
 
-    @property
-    def engine(self) -> Engine:
-        return self.databases.main
-
-    @property
-    def log_engine(self) -> Engine:
-        return self.databases.logs
+    def stop(self) -> None:
+        """Ends what `start` began, when the last call is settled."""
+        self.jobs.stop()
+        self.ledger.stop()
+        self.upstream.close()
 
 
 def create_app(config: Config | None = None) -> Flask:
@@ -66,6 +70,7 @@ def create_app(config: Config | None = None) -> Flask:
     app = Flask("oneapi")
     databases = database.open_databases(config)
     database.init_app(app, databases)
+    migrate.init_app(app, db, directory=str(SCRIPTS))
     app.secret_key = session_secret(databases.main, config)
     program = _program(config, databases)
     app.extensions["oneapi"] = program
@@ -85,6 +90,9 @@ def start(app: Flask) -> None:
     program.snapshots.refresh()
     program.ledger.start()
     gevent.spawn(program.snapshots.run)
+    gevent.spawn(program.cache.listen, NEWS, program.snapshots.look_now)
+    if program.config.is_master:
+        program.jobs.start()
 
 
 def _program(config: Config, databases: Databases) -> Program:
@@ -112,12 +120,14 @@ def _program(config: Config, databases: Databases) -> Program:
         disable=lambda channel_id, reason: channels.auto_disable(engine, channel_id, reason, now=int(time.time())),
     )
     upstream = Upstream(config)
+    worker_id = f"{os.uname().nodename[:40]}:{os.getpid()}"
     ledger = Ledger(
         engine=engine,
         log_engine=databases.logs if databases.logs is not databases.main else None,
         spool_dir=Path(config.data_dir) / "spool",
-        worker_id=f"{os.uname().nodename}:{os.getpid()}",
+        worker_id=worker_id,
         sqlite_busy_timeout_ms=config.sqlite_busy_timeout,
+        pace=Pace(count_s=config.batch_update_interval if config.batch_update_enabled else None),
     )
 
     def authenticate(call: Call) -> Caller:
@@ -159,6 +169,8 @@ def _program(config: Config, databases: Databases) -> Program:
         health=health,
         upstream=upstream,
         ports=ports,
+        cache=open_cache(config),
+        jobs=Jobs(Tools(databases=databases), f"{worker_id}:{secrets.token_hex(4)}"),
     )
 
 

@@ -116,6 +116,13 @@ def _drain_when_stopping(worker: Worker) -> None:
     door.drain(max(1, worker.cfg.graceful_timeout - _SETTLE_S))
 
 
+def worker_exit(server: Arbiter, worker: Worker) -> None:
+    """In the worker, when its last call has ended: what is still to be written is."""
+    app = getattr(worker, "wsgi", None)
+    if app is not None:
+        app.extensions["oneapi"].stop()
+
+
 def worker_abort(worker: Worker) -> None:
     """The heartbeat stopped: says where the worker stood."""
     worker.log.error(

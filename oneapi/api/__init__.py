@@ -12,14 +12,12 @@ from oneapi.api import billing, channels, groups, logs, models, options, redempt
 from oneapi.api.routing import blueprint, fallback
 from oneapi.config import Config
 from oneapi.services import rates
-from oneapi.services.cache import open_cache
 
 NOUNS = (status, models, users, options, channels, tokens, redemptions, logs, groups)
 
 
 def init_app(app: Flask, config: Config) -> None:
     """Registers all routes. The program must be in `app.extensions["oneapi"]` before the first request."""
-    app.extensions["oneapi.cache"] = open_cache(config)
     session.init_app(app)
     rates.init_app(app, config)
     app.config.update(COMPRESS_ALGORITHM=["gzip"], COMPRESS_STREAMS=False)

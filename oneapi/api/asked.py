@@ -17,6 +17,7 @@ from oneapi.options import Options
 from oneapi.services import accounts
 from oneapi.services.accounts import Account
 from oneapi.services.audit import Actor
+from oneapi.services.cache import Cache
 from oneapi.services.numbers import id_of
 from oneapi.services.paging import DEFAULT_SIZE, LARGEST_SIZE, Listing, Page
 from oneapi.services.refusal import Refusal, invalid_parameter
@@ -32,13 +33,13 @@ class Program(Protocol):
     @property
     def config(self) -> Config: ...
     @property
-    def engine(self) -> Engine: ...
-    @property
-    def log_engine(self) -> Engine: ...
+    def databases(self) -> Databases: ...
     @property
     def snapshots(self) -> Snapshots: ...
     @property
     def token_cache(self) -> TokenCache: ...
+    @property
+    def cache(self) -> Cache: ...
 
 
 def program() -> Program:
@@ -64,15 +65,15 @@ class Asked:
 
     @property
     def engine(self) -> Engine:
-        return program().engine
+        return self.databases.main
 
     @property
     def log_engine(self) -> Engine:
-        return program().log_engine
+        return self.databases.logs
 
     @property
     def databases(self) -> Databases:
-        return Databases(self.engine, self.log_engine)
+        return program().databases
 
     @property
     def options(self) -> Options:
@@ -133,7 +134,7 @@ def _of_session() -> Account | None:
     user_id = session.claimed_id()
     if user_id is None:
         return None
-    account = accounts.find(program().engine, user_id)
+    account = accounts.find(program().databases.main, user_id)
     if account is not None and (account.status == accounts.DISABLED or session.is_of(account)):
         return account
     session.end()
@@ -146,7 +147,7 @@ def _authenticated(role: int) -> Account:
         token = request.headers.get("Authorization", "")
         if not token:
             raise Refusal("not_logged_in", status=401)
-        account = accounts.find_by_access_token(program().engine, token)
+        account = accounts.find_by_access_token(program().databases.main, token)
         if account is None:
             raise Refusal("access_token_invalid")
     if account.status != accounts.ENABLED:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from functools import wraps
 
 import msgspec
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 from flask_limiter.errors import RateLimitExceeded
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from oneapi.api import body
-from oneapi.api.asked import identified
+from oneapi.api.asked import identified, program
 from oneapi.database import is_unavailable
 from oneapi.errors import GatewayError
 from oneapi.i18n import messages
@@ -107,7 +107,7 @@ def _answering(route: Route) -> Callable[..., Response]:
         asked = identified(route.role)
         result = route.view(asked, **values)
         if route.method != "GET":
-            current_app.extensions["oneapi.cache"].publish(NEWS)
+            program().cache.publish(NEWS)
         if isinstance(result, Response):
             return result
         if isinstance(result, Answer):
