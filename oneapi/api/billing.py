@@ -68,7 +68,7 @@ api_rate(blueprint)
 def _found() -> TokenAndUser:
     """The token that asks, with its figures of this moment. Raises GatewayError as on the relay."""
     credential = request.headers.get("Authorization", "")
-    engine = program().engine
+    engine = program().databases.main
     tokens.authenticate_key(
         program().token_cache, credential, client_ip=request.remote_addr or "", now=time.time(), engine=engine
     )

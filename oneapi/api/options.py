@@ -9,6 +9,9 @@ import msgspec
 
 from oneapi.api.asked import Asked, program
 from oneapi.api.routing import ROOT, Route
+from oneapi.data import load_prices, price_option_texts
+from oneapi.options import Options
+from oneapi.relay.pricelist import as_option
 from oneapi.services import settings
 from oneapi.services.refusal import Refusal, invalid_parameter
 
@@ -19,7 +22,8 @@ class _Setting(msgspec.Struct, frozen=True):
 
 
 def listing(asked: Asked) -> object:
-    return [{"key": key, "value": value} for key, value in settings.listing(asked.engine).items()]
+    listed = settings.listing(asked.engine, _price_tables(asked.options))
+    return [{"key": key, "value": value} for key, value in listed.items()]
 
 
 def save(asked: Asked) -> None:
@@ -32,6 +36,16 @@ def save(asked: Asked) -> None:
         raise invalid_parameter("option_key_required")
     settings.save(asked.engine, asked.actor, {setting.key: _text(setting.value)}, now=asked.now)
     program().snapshots.refresh()
+
+
+def _price_tables(options: Options) -> dict[str, str]:
+    """Price tables as people edit them: the built-in ones, and a saved table of models completed by them."""
+    shown = price_option_texts()
+    if options.model_ratio:
+        shown["ModelRatio"] = as_option({**load_prices().model_ratios, **options.model_ratio})
+    if options.completion_ratio:
+        del shown["CompletionRatio"]
+    return shown
 
 
 def _text(value: str | bool | int | float) -> str:

@@ -1,50 +1,22 @@
-"""A site for tests of the API: the real routes and services on a real database, asked by a Flask test client."""
+"""A site for tests of the API: the real application on a real database, asked by a test client."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import time
-from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import insert, select, update
 from werkzeug.test import TestResponse
 
-from oneapi import api, journal
+from oneapi.app import Program, create_app
 from oneapi.config import Config
-from oneapi.database import Databases, init_app, open_databases
 from oneapi.models import Log, Opening, Option, Revision, User
-from oneapi.options import Options
-from oneapi.services import passwords
-from oneapi.services.tokens import TokenCache
+from oneapi.services import passwords, revisions
 
 PASSWORD = "correct horse"
 COMMON, ADMIN, ROOT = 1, 10, 100
-
-
-class OptionsNow:
-    """What the API needs of snapshots: the options, reread when asked to."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.refresh()
-
-    def refresh(self) -> None:
-        with self._engine.connect() as connection:
-            rows = connection.execute(select(Option.key, Option.value)).all()
-        self.options = Options.from_rows({row.key: row.value or "" for row in rows})
-
-
-@dataclass(frozen=True)
-class Program:
-    config: Config
-    engine: Engine
-    log_engine: Engine
-    snapshots: OptionsNow
-    token_cache: TokenCache
 
 
 class Caller:
@@ -84,24 +56,14 @@ class Site:
     """On a prepared database."""
 
     def __init__(self, config: Config) -> None:
-        self.databases: Databases = open_databases(config)
-        self.engine, self.log_engine = self.databases.main, self.databases.logs
-        self.app = Flask("oneapi")
-        self.app.secret_key = "secret of a test"
-        init_app(self.app, self.databases)
-        self.app.extensions["oneapi"] = Program(
-            config,
-            self.engine,
-            self.log_engine,
-            OptionsNow(self.engine),
-            TokenCache(self.engine, 5, time.monotonic),
-        )
-        journal.init_app(self.app)
-        api.init_app(self.app, config)
+        self.app = create_app(config)
+        self.program: Program = self.app.extensions["oneapi"]
+        self.program.snapshots.refresh()
+        self.engine, self.log_engine = self.program.databases.main, self.program.databases.logs
         self._names = itertools.count(1)
 
     def close(self) -> None:
-        self.databases.dispose()
+        self.program.databases.dispose()
 
     def anybody(self) -> Caller:
         """Somebody who has not logged in, with cookies of his own."""
@@ -151,7 +113,8 @@ class Site:
     def set_options(self, **values: str) -> None:
         with self.engine.begin() as connection:
             connection.execute(insert(Option), [{"key": key, "value": value} for key, value in values.items()])
-        self.app.extensions["oneapi"].snapshots.refresh()
+            revisions.bump(connection, "options")
+        self.program.snapshots.refresh()
 
     def revision(self, name: str) -> int:
         with self.engine.connect() as connection:

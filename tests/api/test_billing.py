@@ -118,5 +118,5 @@ def test_a_banned_user_is_refused_once_the_cache_is_told(site: Site) -> None:
     token(site, user.id)
     assert ask(site, USAGE).status_code == 200
     site.change(User, user.id, status=2)
-    site.app.extensions["oneapi"].token_cache.clear()
+    site.program.token_cache.clear()
     assert ask(site, USAGE).status_code == 403

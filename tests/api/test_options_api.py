@@ -1,5 +1,6 @@
 """/api/option: rules of management.md §3 and §4.11."""
 
+import json
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ def test_what_cannot_be_saved_leaves_no_trace(site: Site, key: str, value: str) 
     assert stored(site, "ModelRatio") == '{"gpt-4o": 3}'
     assert stored(site, key) == ('{"gpt-4o": 3}' if key == "ModelRatio" else None)
     assert site.revision("options") == before
-    assert str(site.app.extensions["oneapi"].snapshots.options.model_ratio["gpt-4o"]) == "3"
+    assert str(site.program.snapshots.options.model_ratio["gpt-4o"]) == "3"
 
 
 def test_a_switch_can_be_turned_on_once_what_it_needs_is_there(site: Site) -> None:
@@ -112,3 +113,15 @@ def test_writes_leave_a_trail_and_bump_the_revision(site: Site) -> None:
     (trail,) = site.rows(Log, Log.user_id == root.id)
     assert (trail.type, "RetryTimes: 2 → 5" in trail.content) == (3, True)
     assert site.revision("options") == before + 1
+
+
+def test_price_tables_show_what_is_built_in(site: Site) -> None:
+    root = site.user(ROOT)
+    assert json.loads(listed(site, root)["ModelRatio"])["gpt-4"] == 15
+    assert len(json.loads(listed(site, root)["ModelRatio"])) > 500
+    root.call("PUT", "/api/option/", {"key": "ModelRatio", "value": '{"mine": 2.5, "gpt-4": 7}'})
+    root.call("PUT", "/api/option/", {"key": "CompletionRatio", "value": '{"mine": 3}'})
+    table = json.loads(listed(site, root)["ModelRatio"])
+    assert (table["mine"], table["gpt-4"], table["gpt-3.5-turbo"]) == (2.5, 7, 0.25)
+    assert json.loads(listed(site, root)["CompletionRatio"]) == {"mine": 3}
+    assert stored(site, "ModelRatio") == '{"mine": 2.5, "gpt-4": 7}'
