@@ -279,7 +279,7 @@ def proxying(credentials: str = "") -> Iterator[Proxy]:
                 else:
                     head = request.head.replace(target, b"/" + path, 1)
                     server.sendall(head + b"\r\n\r\n" + request.body)
-                _couple(sock, server)
+                couple(sock, server)
         finally:
             sock.close()
 
@@ -288,7 +288,7 @@ def proxying(credentials: str = "") -> Iterator[Proxy]:
         yield proxy
 
 
-def _couple(one: Any, other: Any) -> None:
+def couple(one: Any, other: Any) -> None:
     """Carries bytes both ways until either side closes; then both are closed, a reset as a reset."""
 
     def carry(source: Any, sink: Any) -> None:

@@ -58,7 +58,7 @@ class Client(BaseAdapter):
 
         Raises UpstreamUnreachable; through a proxy and for WebSockets it is the reply's `wait` that does.
         """
-        if request.url[:2].lower() == "ws":
+        if request.url.startswith(("ws://", "wss://")):
             source = converse(
                 request.url,
                 request.headers,
@@ -128,6 +128,8 @@ def prepare(request: UpstreamRequest) -> requests.PreparedRequest:
     try:
         prepared.prepare_method(request.method)
         prepared.prepare_url(request.url, None)
+        if urlsplit(str(prepared.url)).scheme not in _PORTS:
+            raise ValueError("the scheme")
         prepared.prepare_headers(headers)
         if "authorization" not in headers:
             prepared.prepare_auth(None)  # a user and password in the URL

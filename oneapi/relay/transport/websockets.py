@@ -38,13 +38,9 @@ def converse(
         words = "the handshake failed" if isinstance(error, websocket.WebSocketException) else reason(error)
         raise UpstreamUnreachable(f"No connection to the provider: {words}.") from None
     try:
-        headers = connection.getheaders() or {}
-        if connection.getstatus() != 101:  # a redirect, which is not followed
-            yield connection.getstatus(), headers
-            return
         connection.settimeout(None)  # the reader keeps the limits
         connection.send(body.decode("utf-8"))
-        yield 200, headers
+        yield 200, connection.getheaders() or {}
         while True:
             opcode, data = connection.recv_data()
             if opcode == websocket.ABNF.OPCODE_CLOSE:
