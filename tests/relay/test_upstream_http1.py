@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oneapi.errors import UpstreamGarbled
-from oneapi.relay.transport.http1 import Inflater, ResponseParser, decoding, render_head
+from oneapi.relay.transport.http1 import (
+    Inflater,
+    RequestLine,
+    ResponseParser,
+    complete_headers,
+    decoding,
+    payload,
+    render_headers,
+)
 
 TEXT = b"data: {}\n\n" * 5 + bytes(range(256))
 RESPONSES = {
@@ -106,10 +114,25 @@ def test_many_small_members_come_in_portions_too() -> None:
 
 
 def test_a_head_states_the_length_and_a_large_body_is_not_copied() -> None:
-    head = render_head("POST", "/v1?x=1", {"host": "example.com", "x-a": "é"})
-    assert head.payload(b"ab") == (
+    line, headers = RequestLine("POST", "/v1?x=1", "example.com"), render_headers({"x-a": "é"})
+    assert payload(line, headers, b"ab") == (
         "POST /v1?x=1 HTTP/1.1\r\nhost: example.com\r\nx-a: é\r\ncontent-length: 2\r\n\r\nab".encode("latin-1"),
     )
     large = b"x" * 1_000_000
-    assert head.payload(large)[1] is large
-    assert render_head("GET", "/", {"host": "h"}).payload(b"") == (b"GET / HTTP/1.1\r\nhost: h\r\n\r\n",)
+    assert payload(line, headers, large)[1] is large
+
+
+def test_an_adaptors_host_and_authorization_come_before_the_addresss() -> None:
+    line = RequestLine("GET", "/", "h", "Basic x")
+    assert payload(line, render_headers({}), b"") == (b"GET / HTTP/1.1\r\nhost: h\r\nauthorization: Basic x\r\n\r\n",)
+    lines = render_headers({"host": "signed", "authorization": "Bearer y"})
+    assert payload(line, lines, b"") == (b"GET / HTTP/1.1\r\nhost: signed\r\nauthorization: Bearer y\r\n\r\n",)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"a b": "c"}, {"a:": "c"}, {"": "c"}, {"ä": "c"}, {"a": "b\r\nc: d"}, {"a": "\0"}, {"a": "密"}]
+)
+def test_headers_that_http_cannot_carry(headers: dict[str, str]) -> None:
+    with pytest.raises(ValueError) as caught:
+        complete_headers(headers)
+    assert "密" not in str(caught.value)

@@ -30,8 +30,6 @@ from oneapi.relay.transport.websockets import converse
 
 _PORTS = {"http": 80, "https": 443}
 _SLICE_S = 60.0
-_DEFAULT_HEADERS = {"user-agent": "oneapi", "accept": "*/*", "accept-encoding": "identity"}
-_OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "connection"})  # the transport states these
 
 
 class Client(BaseAdapter):
@@ -50,8 +48,9 @@ class Client(BaseAdapter):
         self._make_tls = make_tls
         self._tls = make_tls()
         self._pool = Pool(self._tls)
-        # Requests of one channel differ in their bodies; where they are signed one by one, old heads fall out.
-        self._head = lru_cache(1024)(_head)
+        # Requests of one channel differ in little but their bodies.
+        self._destination = lru_cache(4096)(_destination)
+        self._header_lines = lru_cache(1024)(_header_lines)
 
     def open(self, request: UpstreamRequest, *, proxy: str = "", address: str = "") -> UpstreamReply:
         """Sends the request. `address` is the IP address to connect to instead of asking for the host's.
@@ -72,8 +71,9 @@ class Client(BaseAdapter):
             prepared = prepare(request)
             source = through_proxy(self._proxy_adapter, prepared, proxy, self._limits.connect_s)
             return PumpedReply(source, self._limits, self._monotonic)
-        origin, head = self._head(request.method, request.url, tuple(request.headers.items()), address)
-        return DirectReply(self._pool, origin, head, request.body, self._limits, self._monotonic)
+        origin, line = self._destination(request.method, request.url, address)
+        payload = http1.payload(line, self._header_lines(tuple(request.headers.items())), request.body)
+        return DirectReply(self._pool, origin, payload, request.method == "HEAD", self._limits, self._monotonic)
 
     def send(
         self,
@@ -120,38 +120,54 @@ class Client(BaseAdapter):
 
 
 def prepare(request: UpstreamRequest) -> requests.PreparedRequest:
-    """The request as requests prepares it, which checks its URL and headers. Raises UpstreamUnreachable."""
-    headers = {**_DEFAULT_HEADERS, **{name.lower(): value for name, value in request.headers.items()}}
-    for name in _OWN_HEADERS:
-        headers.pop(name, None)
-    prepared = requests.PreparedRequest()
+    """The request as requests has it. Raises UpstreamUnreachable for what HTTP cannot carry, without quoting it."""
     try:
-        prepared.prepare_method(request.method)
-        prepared.prepare_url(request.url, None)
-        if urlsplit(str(prepared.url)).scheme not in _PORTS:
-            raise ValueError("the scheme")
-        prepared.prepare_headers(headers)
-        if "authorization" not in headers:
-            prepared.prepare_auth(None)  # a user and password in the URL
+        prepared = _located(request.method, request.url)
+        headers = http1.complete_headers(request.headers)
+        prepared.prepare_headers({**prepared.headers, **headers})
         if request.body or request.method in http1.METHODS_WITH_BODY:
             prepared.body = request.body
             prepared.headers["content-length"] = str(len(request.body))
-        "".join(prepared.headers.values()).encode("latin-1")
     except (requests.RequestException, ValueError):
-        # Their own words may quote a header, and so a key.
-        raise UpstreamUnreachable(
-            "The request cannot be sent: the channel's address, key or headers hold what HTTP does not allow."
-        ) from None
+        raise _unfit() from None
     return prepared
 
 
-def _head(method: str, url: str, headers: tuple[tuple[str, str], ...], address: str) -> tuple[Origin, http1.Head]:
-    prepared = prepare(UpstreamRequest(method=method, url=url, headers=dict(headers)))
-    parts = urlsplit(str(prepared.url))
-    origin = Origin(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme], address)
-    lines = {"host": parts.netloc.rpartition("@")[2], **prepared.headers}
-    lines.pop("content-length", None)
-    return origin, http1.render_head(method, prepared.path_url, lines)
+def _located(method: str, url: str) -> requests.PreparedRequest:
+    """A request without a body, and without headers but Authorization, for a user and a password in the URL."""
+    prepared = requests.PreparedRequest()
+    prepared.prepare_method(method)
+    prepared.prepare_url(url, None)
+    if urlsplit(str(prepared.url)).scheme not in _PORTS:
+        raise ValueError("the scheme")
+    prepared.prepare_headers(None)
+    prepared.prepare_auth(None)
+    prepared.headers.pop("Content-Length", None)
+    return prepared
+
+
+def _destination(method: str, url: str, address: str) -> tuple[Origin, http1.RequestLine]:
+    try:
+        prepared = _located(method, url)
+        parts = urlsplit(str(prepared.url))
+        origin = Origin(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme], address)
+    except (requests.RequestException, ValueError):
+        raise _unfit() from None
+    authorization = prepared.headers.get("Authorization", "")
+    return origin, http1.RequestLine(method, prepared.path_url, parts.netloc.rpartition("@")[2], str(authorization))
+
+
+def _header_lines(headers: tuple[tuple[str, str], ...]) -> http1.HeaderLines:
+    try:
+        return http1.render_headers(http1.complete_headers(dict(headers)))
+    except ValueError:
+        raise _unfit() from None
+
+
+def _unfit() -> UpstreamUnreachable:
+    return UpstreamUnreachable(
+        "The request cannot be sent: the channel's address, key or headers hold what HTTP does not allow."
+    )
 
 
 class _Raw:

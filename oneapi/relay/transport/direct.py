@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from oneapi.errors import UpstreamGarbled, UpstreamUnreachable
 from oneapi.relay.transport.connections import Connection, Limits, Origin, Pool, reason
-from oneapi.relay.transport.http1 import Head, Inflater, decoding
+from oneapi.relay.transport.http1 import Inflater, decoding
 
 # A pooled connection that breaks this soon had been closed by the other side before it saw the request. Later, the
 # request may have been worked on, and sending it again would cost twice.
@@ -22,8 +22,8 @@ class DirectReply:
 
     __slots__ = (
         "_connection",
-        "_head",
         "_inflater",
+        "_is_head",
         "_is_pooled",
         "_is_whole",
         "_limits",
@@ -38,15 +38,23 @@ class DirectReply:
     )
 
     def __init__(
-        self, pool: Pool, origin: Origin, head: Head, body: bytes, limits: Limits, monotonic: Callable[[], float]
+        self,
+        pool: Pool,
+        origin: Origin,
+        payload: tuple[bytes, ...],
+        is_head: bool,
+        limits: Limits,
+        monotonic: Callable[[], float],
     ) -> None:
-        """Raises UpstreamUnreachable where no connection can be had, or it takes no request."""
+        """`payload` is the whole request; `is_head` says that its method is HEAD.
+
+        Raises UpstreamUnreachable where no connection can be had, or it takes no request."""
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self._pool = pool
         self._origin = origin
-        self._head = head
-        self._payload = head.payload(body)
+        self._payload = payload
+        self._is_head = is_head
         self._limits = limits
         self._monotonic = monotonic
         self._inflater: Inflater | None = None
@@ -191,7 +199,7 @@ class DirectReply:
         ) from error
 
     def _send(self, connection: Connection) -> None:
-        connection.parser.expect(is_head=self._head.is_head)
+        connection.parser.expect(is_head=self._is_head)
         try:
             for piece in self._payload:
                 connection.send(piece, self._limits.first_byte_s)

@@ -7,9 +7,10 @@ size. Strict in all else, since a response that is misunderstood is somebody's a
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -19,31 +20,63 @@ _MAX_HEAD_BYTES = 65536
 _MAX_INFLATED_BYTES = 1 << 20  # at a time: a compressed body may grow a thousandfold
 _JOIN_BELOW_BYTES = 1 << 18
 _GZIP = 16 + zlib.MAX_WBITS
+_DEFAULT_HEADERS = {"user-agent": "oneapi", "accept": "*/*", "accept-encoding": "identity"}
+_OWN_HEADERS = ("content-length", "transfer-encoding", "connection")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110 §5.6.2
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.5
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})  # which state its length even where it is empty
 
 _names: dict[bytes, str] = {}  # header names as they are sent, and as we call them
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The head of a request but for the length of its body, which is all that differs from one to the next."""
+class RequestLine(NamedTuple):
+    """Where a request goes. `authorization` is for a user and a password in the URL, where no header says otherwise."""
 
-    start: bytes
-    is_head: bool  # the method is HEAD
-    has_length: bool  # stated even where the body is empty (METHODS_WITH_BODY)
-
-    def payload(self, body: bytes) -> tuple[bytes, ...]:
-        """What to write, in one piece save for large bodies, which are not worth a copy."""
-        if not body and not self.has_length:
-            return (self.start + b"\r\n",)
-        head = b"%scontent-length: %d\r\n\r\n" % (self.start, len(body))
-        return (head + body,) if len(body) < _JOIN_BELOW_BYTES else (head, body)
+    method: str
+    target: str
+    host: str
+    authorization: str = ""
 
 
-def render_head(method: str, target: str, headers: Mapping[str, str]) -> Head:
-    """`headers` are complete, but for the length of the body, and checked."""
-    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), ""]
-    return Head("\r\n".join(lines).encode("latin-1"), method == "HEAD", method in METHODS_WITH_BODY)
+class HeaderLines(NamedTuple):
+    """Headers as bytes, each with its line break."""
+
+    data: bytes
+    has_host: bool
+    has_authorization: bool
+
+
+def complete_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Names in lower case, with what we say where nothing else is said, and without what the transport states itself.
+
+    Raises ValueError for what HTTP cannot carry; its words quote nothing.
+    """
+    named = {**_DEFAULT_HEADERS, **{name.lower(): value.strip(" \t") for name, value in headers.items()}}
+    for name in _OWN_HEADERS:
+        named.pop(name, None)
+    if not all(map(_NAME.fullmatch, named)) or not all(map(_VALUE.fullmatch, named.values())):
+        raise ValueError("a header holds characters that HTTP has no place for")
+    return named
+
+
+def render_headers(headers: Mapping[str, str]) -> HeaderLines:
+    """Of complete headers."""
+    data = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
+    return HeaderLines(data, "host" in headers, "authorization" in headers)
+
+
+def payload(line: RequestLine, headers: HeaderLines, body: bytes) -> tuple[bytes, ...]:
+    """What to write, in one piece save for large bodies, which are not worth a copy."""
+    head = b"%s %s HTTP/1.1\r\n" % (line.method.encode(), line.target.encode())
+    if not headers.has_host:
+        head += b"host: %s\r\n" % line.host.encode()
+    if line.authorization and not headers.has_authorization:
+        head += b"authorization: %s\r\n" % line.authorization.encode()
+    if not body and line.method not in METHODS_WITH_BODY:
+        return (b"%s%s\r\n" % (head, headers.data),)
+    if len(body) < _JOIN_BELOW_BYTES:
+        return (b"%s%scontent-length: %d\r\n\r\n%s" % (head, headers.data, len(body), body),)
+    return b"%s%scontent-length: %d\r\n\r\n" % (head, headers.data, len(body)), body
 
 
 class ResponseParser:
