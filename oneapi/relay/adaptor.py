@@ -162,7 +162,8 @@ class Codec:
     """A wire format of one mode, in up to two directions; a missing half is None.
 
     In mode chat the request and response are `ir.ChatRequest` and `ir.ChatResponse`; other modes have their own
-    records in `ir`. A codec that only ever goes verbatim (speech, say) has neither half, just its watcher.
+    records in `ir`. A codec that only ever goes verbatim (speech, say) has neither half, just its watcher. With a
+    `stream_parser` and no `parse_response` the provider only streams, and a whole answer is its stream collected.
     """
 
     name: str
@@ -202,6 +203,8 @@ class Endpoint:
     framing: FramingName = "sse"
     stream_path: str = ""  # where streaming has a path of its own
     flow: Callable[[UpstreamRequest, Credentials, float], Flow] | None = None  # (first request, credentials, now)
+    headers: Mapping[str, str] = field(default_factory=dict)  # of this mode, beyond the adaptor's
+    stream_headers: Mapping[str, str] = field(default_factory=dict)  # where the answer is to be streamed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

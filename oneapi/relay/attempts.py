@@ -13,7 +13,16 @@ from typing import Any
 
 from oneapi.errors import GatewayError, InvalidRequest, UpstreamGarbled, UpstreamRejected
 from oneapi.relay import convert, ir, routing
-from oneapi.relay.adaptor import Codec, Credentials, Pause, Rendering, StreamRenderer, UpstreamRequest, WholeReply
+from oneapi.relay.adaptor import (
+    Codec,
+    Credentials,
+    Endpoint,
+    Pause,
+    Rendering,
+    StreamRenderer,
+    UpstreamRequest,
+    WholeReply,
+)
 from oneapi.relay.convert import ClientRequest, Converted
 from oneapi.relay.dialects import Dialect
 from oneapi.relay.exchange import Attempt, Channel, Exchange, Ports, Route, UpstreamReply
@@ -147,6 +156,8 @@ class Trial:
                 raise _rejection(converted.endpoint.codec, reply, body)
             if self.client.head.stream and not _is_whole(reply, converted.endpoint.codec):
                 return (yield from self._begun(converted, route, reply))
+            if _only_streams(converted):
+                return self._told(route, reply, (yield from self._collected(converted.endpoint, reply)))
             body = yield from self._read(reply, MAX_ANSWER_BYTES)
             return self._whole(converted, route, reply, body)
         except BaseException:
@@ -232,6 +243,26 @@ class Trial:
                 raise UpstreamGarbled("The provider's answer is larger than this gateway takes.")
         return b"".join(pieces)
 
+    def _collected(self, endpoint: Endpoint, reply: UpstreamReply) -> Generator[None, None, ir.ChatResponse]:
+        """The whole answer of a provider that only streams, read until it has said its last word."""
+        assert endpoint.codec.stream_parser is not None
+        framing, parser = FRAMINGS[endpoint.framing](), endpoint.codec.stream_parser()
+        events: list[ir.Event] = []
+        size = 0
+        while not parser.is_done and (data := reply.read(self.silence.left_s())) != b"":
+            if data is None:
+                yield from self._tick()
+                continue
+            size += len(data)
+            if size > MAX_ANSWER_BYTES:
+                raise UpstreamGarbled("The provider's answer is larger than this gateway takes.")
+            for frame in framing.feed(data):
+                events += parser.feed(frame)
+        for frame in framing.finish() if not parser.is_done else ():
+            events += parser.feed(frame)
+        events += parser.finish()
+        return ir.collect(events)
+
     def _begun(self, converted: Converted, route: Route, reply: UpstreamReply) -> Work:
         """Reads up to the first content: before it the next route may still be tried, after it no more."""
         stream = self._stream(converted, route, reply)
@@ -278,7 +309,11 @@ class Trial:
             if exchange.usage is None and (read_text := codec.read_text) is not None:
                 exchange.count_output = lambda: count(read_text(body, reply.headers))
             return Answer(reply=reply, headers=_returned(reply), body=body)
-        response = _parsed(codec, reply, body)
+        return self._told(route, reply, _parsed(codec, reply, body))
+
+    def _told(self, route: Route, reply: UpstreamReply, response: Any) -> Answer:
+        """A whole answer in the records of its mode, as the client is to have it."""
+        exchange, client, count = self.exchange, self.client, self._counter(route)
         exchange.usage, exchange.has_begun = response.usage, True
         if client.head.stream:
             stream = Replayed(ir.replay(response), self._renderer(route), count=count)
@@ -329,6 +364,11 @@ class _Given:
 
     def close(self) -> None:
         pass
+
+
+def _only_streams(converted: Converted) -> bool:
+    codec = converted.endpoint.codec
+    return converted.fidelity == "translated" and codec.parse_response is None and codec.stream_parser is not None
 
 
 def _is_whole(reply: UpstreamReply, codec: Codec) -> bool:

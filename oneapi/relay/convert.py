@@ -138,7 +138,14 @@ def to_upstream(
         headers["accept"] = "text/event-stream"
     request = UpstreamRequest(
         url=url,
-        headers={**headers, "content-type": content_type, **adaptor.headers, **channel.header_overrides},
+        headers={
+            **headers,
+            "content-type": content_type,
+            **adaptor.headers,
+            **endpoint.headers,
+            **(endpoint.stream_headers if head.stream else {}),
+            **channel.header_overrides,
+        },
         body=body,
     )
     return Converted(
