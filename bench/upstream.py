@@ -34,14 +34,20 @@ from oneapi.relay.adaptor import UpstreamRequest
 from oneapi.relay.transport.connections import tls_context
 from oneapi.relay.upstream import Upstream
 
-_BODY = b'{"id":"chatcmpl-1","object":"chat.completion","choices":[{"index":0,"message":{"content":"' + b"x" * 600 + b'"}}]}'
+_BODY = (
+    b'{"id":"chatcmpl-1","object":"chat.completion","choices":[{"index":0,"message":{"content":"'
+    + b"x" * 600
+    + b'"}}]}'
+)
 _EVENT = b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","choices":[{"delta":{"content":"hello"}}]}\n\n'
 _REQUEST_BODY = b'{"model":"m","messages":[{"role":"user","content":"' + b"y" * 400 + b'"}]}'
 _HEADERS = {"authorization": "Bearer sk-0123456789", "content-type": "application/json", "accept": "*/*"}
 
 
 def serve(folder: str, chunks: int, pause_s: float) -> None:
-    whole = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: r\r\ncontent-length: %d\r\n\r\n" % len(_BODY)
+    whole = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: r\r\ncontent-length: %d\r\n\r\n" % len(
+        _BODY
+    )
     start = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     chunk = b"%x\r\n%s\r\n" % (len(_EVENT), _EVENT)
 
@@ -67,7 +73,9 @@ def measure(upstream: Upstream, base: str, exchanges: int, streams: int, chunks:
     channel: Any = SimpleNamespace(proxy=None)
 
     def exchange() -> None:
-        reply = upstream.send(UpstreamRequest(url=f"{base}/whole", headers=_HEADERS, body=_REQUEST_BODY), channel, False)
+        reply = upstream.send(
+            UpstreamRequest(url=f"{base}/whole", headers=_HEADERS, body=_REQUEST_BODY), channel, False
+        )
         while not reply.wait(15):
             pass
         while reply.read(15) != b"":
@@ -78,7 +86,9 @@ def measure(upstream: Upstream, base: str, exchanges: int, streams: int, chunks:
 
     def stream() -> None:
         nonlocal reads
-        reply = upstream.send(UpstreamRequest(url=f"{base}/stream", headers=_HEADERS, body=_REQUEST_BODY), channel, True)
+        reply = upstream.send(
+            UpstreamRequest(url=f"{base}/stream", headers=_HEADERS, body=_REQUEST_BODY), channel, True
+        )
         while not reply.wait(15):
             pass
         while reply.read(15) != b"":
@@ -117,9 +127,7 @@ def make_certificate(folder: str) -> None:
     )
     Path(folder, "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     Path(folder, "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
 
 

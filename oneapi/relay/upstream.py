@@ -57,8 +57,8 @@ class Upstream:
     def send(self, request: UpstreamRequest, channel: Channel, is_stream: bool) -> UpstreamReply:
         """Sends the request and returns at once; the reply is waited for, read, and closed by the caller.
 
-        Raises UpstreamUnreachable where there is no connection; through a proxy, the reply's `wait` does.
-        A redirect is a reply like any other.
+        Raises UpstreamUnreachable where there is no connection; through a proxy and for WebSockets, the reply's `wait`
+        does. A redirect is a reply like any other. `is_stream` changes nothing: whole answers are read in slices too.
         """
         return self._client.open(request, proxy=self._proxy(request.url, channel.proxy))
 

@@ -9,6 +9,7 @@ from typing import Any
 import gevent
 import pytest
 from gevent import socket
+from gevent.event import Event
 
 from oneapi.config import Config
 from oneapi.errors import UpstreamError, UpstreamGarbled, UpstreamRejected, UpstreamUnreachable
@@ -23,6 +24,7 @@ from tests.relay.wire import (
     Server,
     channel,
     chunked,
+    listening,
     proxying,
     read_all,
     says,
@@ -347,6 +349,24 @@ def test_no_more_connections_are_kept_than_a_burst_leaves_room_for(
             for reply in replies:
                 read_all(reply)
         assert server.connections == 4
+
+
+def test_a_greenlet_killed_while_tls_is_agreed_on_breaks_the_connection(upstream: Upstream) -> None:
+    accepted, left = Event(), Event()
+
+    def handle(sock: Any, _: Any) -> None:
+        accepted.set()
+        while sock.recv(65536):
+            pass
+        left.set()
+        sock.close()
+
+    with listening(handle) as listener:
+        request = UpstreamRequest(url=f"https://{HOST}:{listener.server_port}/")
+        killed = gevent.spawn(upstream.send, request, channel(), False)
+        assert accepted.wait(5)
+        killed.kill()
+        assert left.wait(5)
 
 
 def test_a_host_that_does_not_exist_is_unreachable(upstream: Upstream) -> None:
