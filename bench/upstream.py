@@ -7,10 +7,6 @@ The figures are this process's CPU time: the socket's system calls are in them, 
 
 from __future__ import annotations
 
-from gevent import monkey
-
-monkey.patch_all()
-
 import argparse
 import datetime
 import ipaddress
