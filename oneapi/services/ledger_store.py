@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 import gevent
 import msgspec
@@ -27,6 +27,7 @@ from oneapi.services.ledger_batch import Facts, Operation, Sums, TokenFacts, Tok
 from oneapi.services.log_rows import COLUMNS as LOG_COLUMNS
 from oneapi.services.log_rows import OUTBOX_COLUMNS, outbox_values, values
 
+T = TypeVar("T")
 Verdict = Literal["again", "away", "fault"]
 Columns = Mapping[str, bool]  # name -> whether it holds text
 Row = tuple[Any, ...]
@@ -45,6 +46,12 @@ _TRIES = 8
 _ENABLED = 1  # status of users and tokens
 _MYSQL_AGAIN = frozenset({1205, 1213})  # lock wait timeout, deadlock
 _POSTGRES_AGAIN = frozenset({"40001", "40P01", "55P03"})  # serialization failure, deadlock, lock not available
+
+
+class Waiting(Protocol):
+    """Runs something that may block, wherever that does no harm, and gives its result."""
+
+    def __call__(self, work: Callable[[], T], /) -> T: ...
 
 
 class Away(Exception):
@@ -69,12 +76,30 @@ class Driver:
     mark: str  # for a parameter
     for_update: str
     is_lock_first: bool  # UPDATE takes its rows in an order of its own, so they are locked before
-    turn: Callable[[], AbstractContextManager[None]]  # held during a transaction
+    turn: Callable[[Waiting], AbstractContextManager[None]]  # held during a transaction
     begin: str  # "" where the driver begins by itself
+    # where beginning fails because somebody else is writing: the statements that wait for him, in place of `begin`
+    is_busy: Callable[[Exception], bool] = lambda error: False
+    begin_waiting: tuple[str, ...] = ()
+
+
+def _no_turn(wait: Waiting) -> AbstractContextManager[None]:
+    """Servers serialise by their own locks."""
+    return nullcontext()
+
+
+def directly(work: Callable[[], T]) -> T:
+    """For drivers whose waits let other greenlets run."""
+    return work()
 
 
 class Store:
-    """Runs batches, one at a time."""
+    """Runs batches, one at a time.
+
+    `wait` runs what may block: connecting, waiting for another writer, and the commit. Where that would stop the event
+    loop, the ledger's writer puts a native thread there. The statements between take microseconds and stay on the
+    loop: in a thread, each would have to win the interpreter's lock back from it, milliseconds at a time.
+    """
 
     def __init__(
         self,
@@ -93,6 +118,7 @@ class Store:
         self._is_deferring = is_deferring
         self._now = now
         self._connection: Any = None
+        self.wait: Waiting = directly
 
     def run(self, batch: Sequence[Operation]) -> Sums:
         """Commits the batch and says what it came to.
@@ -105,10 +131,10 @@ class Store:
             is_fresh = self._connection is None
             holds: Sequence[Hold] = ()
             try:
-                with self._driver.turn():
+                with self._driver.turn(self.wait):
                     sums = self._prepare(batch)
                     holds = sums.holds
-                    self._connection.commit()
+                    self.wait(self._connection.commit)
                 return sums
             except Exception as error:
                 self._undo()
@@ -125,7 +151,9 @@ class Store:
                 else:
                     gevent.sleep(random.uniform(0.001, 0.01) * attempt)
             except BaseException:  # the writer is killed
-                self.close()
+                if self.wait is directly:
+                    self.close()
+                self._connection = None  # else a thread may still be at work with it
                 raise
 
     def close(self) -> None:
@@ -157,9 +185,18 @@ class Store:
 
     def _begin(self) -> None:
         if self._connection is None:
-            self._connection = self._driver.connect()
+            self._connection = self.wait(self._driver.connect)
         if self._driver.begin:
-            self._execute(self._driver.begin)
+            try:
+                self._execute(self._driver.begin)
+            except Exception as error:
+                if not self._driver.is_busy(error):
+                    raise
+                self.wait(self._begin_waiting)
+
+    def _begin_waiting(self) -> None:
+        for statement in self._driver.begin_waiting:
+            self._execute(statement)
 
     def _execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         cursor = self._connection.cursor()
@@ -339,7 +376,7 @@ def _numbers(rows: Mapping[int, object]) -> str:
 
 
 def sqlite_driver(engine: Engine, busy_timeout_ms: int) -> Driver:
-    """For a file that at most a few workers share. Its connection is used in the ledger's own thread only."""
+    """For a file that at most a few workers share."""
     path = engine.url.database
     if not path or path == ":memory:":
         raise ValueError("The ledger needs a database file.")
@@ -348,7 +385,7 @@ def sqlite_driver(engine: Engine, busy_timeout_ms: int) -> Driver:
         connection = sqlite3.connect(
             path, timeout=busy_timeout_ms / 1000, isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        for pragma in ("journal_mode = WAL", "synchronous = FULL"):
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 0"):
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
@@ -361,15 +398,24 @@ def sqlite_driver(engine: Engine, busy_timeout_ms: int) -> Driver:
         is_lock_first=False,
         turn=partial(_file_turn, f"{path}.ledger-lock"),
         begin="BEGIN IMMEDIATE",
+        is_busy=_is_busy_sqlite,
+        begin_waiting=(f"PRAGMA busy_timeout = {busy_timeout_ms}", "BEGIN IMMEDIATE", "PRAGMA busy_timeout = 0"),
     )
 
 
+def _is_busy_sqlite(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
 @contextmanager
-def _file_turn(path: str) -> Iterator[None]:
+def _file_turn(path: str, wait: Waiting) -> Iterator[None]:
     """Waits in the kernel for the other workers' transactions; SQLite itself would poll, ever more seldom."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            wait(partial(fcntl.flock, handle, fcntl.LOCK_EX))
         yield
     finally:
         os.close(handle)
@@ -434,7 +480,7 @@ def mysql_driver(engine: Engine) -> Driver:
         mark="%s",
         for_update=" FOR UPDATE",
         is_lock_first=False,
-        turn=nullcontext,
+        turn=_no_turn,
         begin="",
     )
 
@@ -470,7 +516,7 @@ def postgres_driver(engine: Engine) -> Driver:
         mark="%s",
         for_update=" FOR UPDATE",
         is_lock_first=True,
-        turn=nullcontext,
+        turn=_no_turn,
         begin="",
     )
 

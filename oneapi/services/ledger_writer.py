@@ -1,17 +1,19 @@
 """The ledger writer: one greenlet per worker that takes whatever is queued and commits it as one transaction.
 
 Beside it run a clock (renewing holds, spooling what waits too long) and the replay of spool files. Everything here
-happens on the event loop of the worker; only SQLite's transactions run in a thread.
+happens on the event loop of the worker; only SQLite's commits, and its waits for other writers, run in a thread.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import TypeVar, cast
 
 import gevent
 from gevent.event import Event
@@ -27,6 +29,9 @@ from oneapi.services.spool import Entry, Spool, SpoolFile
 _log = logging.getLogger(__name__)
 _RELEASE = Settlement(quota=0, is_answered=False)
 _LARGEST_BATCH = 256
+_SWITCH_S = 0.0005
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +96,12 @@ class Writer:
 
     def start(self) -> None:
         self.is_accepting = True
-        self._pool = ThreadPool(1) if self._is_threaded else None
+        if self._is_threaded:
+            # A pool of its own: the shared one may be full of tokenising.
+            self._pool = ThreadPool(1)
+            self._store.wait = self._in_thread
+            # A commit's end waits for the interpreter's lock at the most so long (5 ms by default).
+            sys.setswitchinterval(_SWITCH_S)
         self._greenlets = [gevent.spawn(loop) for loop in (self._write, self._watch, self._replay)]
 
     def stop(self) -> None:
@@ -104,13 +114,12 @@ class Writer:
         greenlets, self._greenlets = self._greenlets, []
         gevent.killall(greenlets)
         self._give_up([*self._at_work, *self._queue])
-        if self._pool is None:
-            self._store.close()
-        else:
+        if self._pool is not None:
             # The thread may be waiting for a file that somebody else has locked.
             with gevent.Timeout(self._pace.patience_s, False):  # type: ignore[arg-type]  # documented: ends the block
-                self._pool.apply(self._store.close)
+                self._pool.join()
                 self._pool.kill()
+        self._store.close()
         self._spool.close()
 
     def _drain(self, deadline: float) -> None:
@@ -144,7 +153,7 @@ class Writer:
 
     def _commit(self, batch: Sequence[Operation]) -> None:
         try:
-            sums = self._run(batch)
+            sums = self._store.run(batch)
         except Away as error:
             if not self._is_away:
                 _log.warning("The ledger cannot write to the database: %s", error)
@@ -158,11 +167,12 @@ class Writer:
             self._is_away = False
             self._tell(sums)
 
-    def _run(self, batch: Sequence[Operation]) -> Sums:
-        if self._pool is None:
-            return self._store.run(batch)
-        sums: Sums = self._pool.apply(self._store.run, (batch,))
-        return sums
+    def _in_thread(self, work: Callable[[], T]) -> T:
+        assert self._pool is not None
+        result, error = self._pool.apply(_caught, (work,))
+        if error is not None:
+            raise error
+        return cast(T, result)
 
     def _tell(self, sums: Sums) -> None:
         for operation, outcome in sums.outcomes:
@@ -296,6 +306,14 @@ class Writer:
         if all(settle.outcome is None for settle in settles):
             _log.info("%s settlements of %s were replayed.", len(settles), file.path.name)
             self._spool.finish(file)
+
+
+def _caught(work: Callable[[], object]) -> tuple[object, Exception | None]:
+    """For the thread, whose pool prints whatever is raised in it."""
+    try:
+        return work(), None
+    except Exception as error:
+        return None, error
 
 
 def _failed() -> GatewayError:

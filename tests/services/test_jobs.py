@@ -1,0 +1,230 @@
+"""Jobs run in one process at a time, the lease's holder, and stop before another may begin."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gevent
+import pytest
+from sqlalchemy import func, insert, select
+
+from oneapi.jobs import JOBS, LEASE_S, Job, Jobs, Tools, drop_lease, take_lease
+from oneapi.models import Lease, OneTimeCode
+from oneapi.services.quota import HOLD_S
+from tests.servers import FreshDatabase, sqlite_database
+from tests.services.books import Books, caller, eventually
+
+
+@pytest.fixture
+def books(kept_database: FreshDatabase, tmp_path: Path) -> Iterator[Books]:
+    books = Books(kept_database, tmp_path)
+    with books.engine.begin() as connection:
+        for model in (Lease, OneTimeCode):
+            connection.execute(model.__table__.delete())
+    yield books
+    books.close()
+
+
+@pytest.fixture
+def file_books(tmp_path: Path) -> Iterator[Books]:
+    books = Books(sqlite_database(tmp_path), tmp_path)
+    yield books
+    books.close()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def test_a_lease_is_one_holders_until_it_ends(books: Books) -> None:
+    def take(holder: str, now: int) -> bool:
+        return take_lease(books.databases, "jobs", holder, now=now, seconds=60)
+
+    assert take("a", 100)
+    assert not take("b", 100)
+    assert not take("b", 160)
+    assert take("a", 150)
+    assert not take("b", 210)
+    assert take("b", 211)
+    assert not take("a", 211)
+
+
+def test_of_many_who_ask_at_once_one_gets_the_lease(books: Books) -> None:
+    for now in (100, 200):
+        asking = [gevent.spawn(take_lease, books.databases, "jobs", f"w{n}", now=now, seconds=60) for n in range(10)]
+        gevent.joinall(asking, raise_error=True)
+        assert sum(call.value for call in asking) == 1
+
+
+def test_a_lease_that_is_given_up_is_free(books: Books) -> None:
+    assert take_lease(books.databases, "jobs", "a", now=100, seconds=60)
+    drop_lease(books.databases, "jobs", "b")
+    assert not take_lease(books.databases, "jobs", "b", now=100, seconds=60)
+    drop_lease(books.databases, "jobs", "a")
+    assert take_lease(books.databases, "jobs", "b", now=100, seconds=60)
+
+
+def test_jobs_run_when_due_in_the_holder_only(file_books: Books) -> None:
+    ran: list[str] = []
+    clock = Clock()
+    tools = Tools(databases=file_books.databases, now=clock)
+    workers = {
+        name: Jobs(
+            tools,
+            name,
+            [
+                Job("often", 10, lambda _, name=name: ran.append(name)),
+                Job("late", 1000, lambda _: ran.append("late"), 30),
+            ],
+            monotonic=clock,
+        )
+        for name in ("a", "b")
+    }
+    for _ in range(4):
+        for worker in workers.values():
+            worker.tick()
+        gevent.sleep(0)
+        clock.time += 10
+    assert ran == ["a", "a", "a", "a", "late"]
+    workers["a"].stop()
+    clock.time += 15
+    workers["b"].tick()
+    gevent.sleep(0)
+    assert ran[5:] == ["b", "late"]
+
+
+def test_a_holder_that_cannot_renew_stops_before_another_begins(file_books: Books) -> None:
+    clock = Clock()
+    running: list[str] = []
+
+    def work(_: Tools, name: str) -> None:
+        running.append(name)
+        try:
+            gevent.sleep(60)
+        finally:
+            running.remove(name)
+
+    tools = Tools(databases=file_books.databases, now=clock)
+    first = Jobs(tools, "a", [Job("long", 1, lambda tools: work(tools, "a"))], monotonic=clock)
+    second = Jobs(tools, "b", [Job("long", 1, lambda tools: work(tools, "b"))], monotonic=clock)
+    first.tick()
+    gevent.sleep(0)
+    assert running == ["a"]
+    # The first one's database goes away: its ticks raise, and time passes.
+    first._tools = Tools(databases=_Away(), now=clock)  # type: ignore[arg-type]
+    for _ in range(LEASE_S):
+        clock.time += 1
+        with pytest.raises(ConnectionError) if clock.time >= first._renew_at else _nothing():
+            first.tick()
+        second.tick()
+        gevent.sleep(0)
+        assert len(running) <= 1
+    clock.time += 15
+    second.tick()
+    gevent.sleep(0)
+    assert running == ["b"]
+    second.stop()
+    assert running == []
+
+
+def test_a_job_that_fails_is_tried_again_and_harms_no_other(
+    file_books: Books, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran: list[str] = []
+    clock = Clock()
+
+    def fail(_: Tools) -> None:
+        ran.append("bad")
+        raise RuntimeError("no luck")
+
+    jobs = Jobs(
+        Tools(databases=file_books.databases, now=clock),
+        "a",
+        [Job("bad", 5, fail), Job("good", 5, lambda _: ran.append("good"))],
+        monotonic=clock,
+    )
+    for _ in range(2):
+        jobs.tick()
+        gevent.sleep(0)
+        clock.time += 5
+    assert ran == ["bad", "good", "bad", "good"]
+    assert "no luck" in caplog.text
+
+
+def test_a_job_is_not_started_again_while_it_runs(file_books: Books) -> None:
+    ran: list[float] = []
+    clock = Clock()
+
+    def work(_: Tools) -> None:
+        ran.append(clock())
+        gevent.sleep(0.02)
+
+    jobs = Jobs(Tools(databases=file_books.databases, now=clock), "a", [Job("long", 1, work)], monotonic=clock)
+    for _ in range(5):
+        jobs.tick()
+        gevent.sleep(0)
+        clock.time += 1
+    assert len(ran) == 1
+    gevent.sleep(0.03)
+    clock.time += 1
+    jobs.tick()
+    gevent.sleep(0)
+    assert len(ran) == 2
+    jobs.stop()
+
+
+def test_the_loop_runs_until_it_is_stopped(file_books: Books) -> None:
+    ran: list[int] = []
+    jobs = Jobs(Tools(databases=file_books.databases), "a", [Job("often", 0, lambda _: ran.append(1))])
+    jobs.start()
+    eventually(lambda: len(ran) > 0)
+    jobs.stop()
+    assert file_books.all(select(Lease.holder)) == []
+    count = len(ran)
+    gevent.sleep(0.01)
+    assert len(ran) == count
+
+
+def test_the_jobs_of_the_ledger_clear_up(books: Books) -> None:
+    books.add_user(quota=100)
+    books.add_token()
+    with books.ledger() as ledger:
+        ledger.reserve(caller(), 10, "r1")
+    with books.engine.begin() as connection:
+        codes = [
+            {
+                "purpose": "reset",
+                "subject": str(number),
+                "code": "x",
+                "expires_at": int(books.time) + number % 2 * 10**6,
+            }
+            for number in range(1200)
+        ]
+        connection.execute(insert(OneTimeCode), codes)
+    books.time += HOLD_S + 1
+
+    def run_all() -> None:
+        for job in JOBS:
+            job.run(Tools(databases=books.databases, now=books.now))
+
+    run_all()
+    assert (books.user()[0], books.holds()) == (100, {"r1": (10, 0, True)})
+    assert books.one(select(func.count(), func.min(OneTimeCode.expires_at))) == (600, 1_701_000_000)
+    books.time += 86401
+    run_all()
+    assert books.holds() == {}
+
+
+class _Away:
+    @property
+    def main(self) -> None:
+        raise ConnectionError("away")
+
+
+class _nothing:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
