@@ -8,17 +8,17 @@ from __future__ import annotations
 from flask import Flask
 from flask_compress import Compress
 
-from oneapi.api import billing, channels, groups, logs, models, options, redemptions, session, status, tokens, users
+from oneapi.api import billing, channels, groups, logs, models, options, redemptions, status, tokens, users
 from oneapi.api.routing import blueprint, fallback
 from oneapi.config import Config
-from oneapi.services import rates
+from oneapi.services import rates, sessions
 
 NOUNS = (status, models, users, options, channels, tokens, redemptions, logs, groups)
 
 
 def init_app(app: Flask, config: Config) -> None:
     """Registers all routes. The program must be in `app.extensions["oneapi"]` before the first request."""
-    session.init_app(app)
+    sessions.init_app(app)
     rates.init_app(app, config)
     app.config.update(COMPRESS_ALGORITHM=["gzip"], COMPRESS_STREAMS=False)
     Compress(app)

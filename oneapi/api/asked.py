@@ -9,12 +9,12 @@ from typing import Protocol, TypeVar, cast
 from flask import current_app, request
 from sqlalchemy import Engine
 
-from oneapi.api import body, session
+from oneapi.api import body
 from oneapi.config import Config
 from oneapi.database import Databases
 from oneapi.i18n import messages
 from oneapi.options import Options
-from oneapi.services import accounts
+from oneapi.services import accounts, sessions
 from oneapi.services.accounts import Account
 from oneapi.services.audit import Actor
 from oneapi.services.cache import Cache
@@ -123,35 +123,18 @@ def identified(role: int | None) -> Asked:
     return Asked(found=found, address=request.remote_addr or "", now=int(time.time()))
 
 
-def current_account() -> Account | None:
-    """Who is logged in by cookie, None where nobody is, or he may no longer be."""
-    account = _of_session()
-    return account if account is not None and account.status == accounts.ENABLED else None
-
-
-def _of_session() -> Account | None:
-    """The cookie's account, disabled ones included. A cookie that is no longer good is taken away."""
-    user_id = session.claimed_id()
-    if user_id is None:
-        return None
-    account = accounts.find(program().databases.main, user_id)
-    if account is not None and (account.status == accounts.DISABLED or session.is_of(account)):
-        return account
-    session.end()
-    return None
-
-
 def _authenticated(role: int) -> Account:
-    account = _of_session()
+    engine = program().databases.main
+    account = sessions.claimed(engine)
     if account is None:
         token = request.headers.get("Authorization", "")
         if not token:
             raise Refusal("not_logged_in", status=401)
-        account = accounts.find_by_access_token(program().databases.main, token)
+        account = accounts.find_by_access_token(engine, token)
         if account is None:
             raise Refusal("access_token_invalid")
     if account.status != accounts.ENABLED:
-        session.end()
+        sessions.end()
         raise Refusal("account_disabled")
     if account.role < role:
         raise Refusal("role_too_low")

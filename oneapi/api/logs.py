@@ -6,6 +6,8 @@ Source: spec management.md §4.10. Beyond it: filters `request_id` and `before_i
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from oneapi.api import objects
 from oneapi.api.asked import Asked, total_of
 from oneapi.api.routing import ADMIN, COMMON, Answer, Route
@@ -56,7 +58,8 @@ def stat(asked: Asked) -> object:
 
 
 def own_stat(asked: Asked) -> object:
-    return {"quota": logs.consumed(asked.log_engine, _own_filters(asked))}
+    filters = replace(_own_filters(asked), channel_id=asked.number("channel"))
+    return {"quota": logs.consumed(asked.log_engine, filters)}
 
 
 def search(asked: Asked) -> object:

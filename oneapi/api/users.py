@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
-from oneapi.api import objects, session
+from oneapi.api import objects
 from oneapi.api.asked import Asked, path_id, total_of
 from oneapi.api.routing import ADMIN, COMMON, Answer, Route
-from oneapi.services import accounts, groups, redemptions, statistics
+from oneapi.services import accounts, groups, redemptions, sessions, statistics
 from oneapi.services.accounts import OwnFields, Registration, UserFields
 from oneapi.services.forms import Int64
 from oneapi.services.refusal import Refusal
@@ -53,12 +53,12 @@ def login(asked: Asked) -> object:
     account = accounts.log_in(
         asked.engine, asked.options, form.username, form.password, address=asked.address, now=asked.now
     )
-    session.begin(account)
+    sessions.begin(account)
     return objects.logged_in(account)
 
 
 def logout(asked: Asked) -> None:
-    session.end()
+    sessions.end()
 
 
 # ---- oneself ----
@@ -71,8 +71,8 @@ def own(asked: Asked) -> object:
 def update_own(asked: Asked) -> None:
     account = accounts.update_own(asked.engine, asked.actor, asked.body(OwnFields), now=asked.now)
     # A new password ends all sessions; the one that set it goes on.
-    if session.claimed_id() == account.id:
-        session.begin(account)
+    if sessions.is_of(account):
+        sessions.begin(account)
 
 
 def remove_own(asked: Asked) -> None:

@@ -40,7 +40,7 @@ USERNAME_LIMIT, DISPLAY_NAME_LIMIT, EMAIL_LIMIT, GROUP_LIMIT = 30, 20, 50, 32
 LARGEST_BALANCE = 10**18  # far below what a column holds, so that no sum of one request overflows it
 
 _LOGINS = Throttle("login", most=10, window_s=900)
-_LOGINS_FROM = Throttle("login-from", most=30, window_s=900)
+_LOGINS_FROM = Throttle("login-from", most=60, window_s=900)
 _AFF_LETTERS = string.digits + string.ascii_letters
 _AFF_LENGTH = 4
 _TRIES = 5
@@ -281,8 +281,8 @@ def _insert_retrying(engine: Engine, work: Callable[[Connection], T]) -> T:
     return run_write(engine, work)
 
 
-def _check_name_is_free(connection: Connection, username: str) -> None:
-    if connection.execute(select(exists().where(User.username == username))).scalar():
+def _check_name_is_free(connection: Connection, username: str, *, owner_id: int = 0) -> None:
+    if connection.execute(select(exists().where(User.username == username, User.id != owner_id))).scalar():
         raise Refusal("username_taken")
 
 
@@ -516,7 +516,7 @@ def _check_change(connection: Connection, actor: Actor, stored: AnyRow, values: 
     """Raises Refusal for the first of these new values that this actor may not give this user."""
     if "username" in values:
         _check_username(values["username"])
-        _check_name_is_free(connection, values["username"])
+        _check_name_is_free(connection, values["username"], owner_id=stored.id)
     _check_texts(**{name: values[name] for name in ("display_name", "email", "group") if name in values})
     if stored.role == ROOT and ("role" in values or "status" in values):
         _refuse(values.get("role", ROOT) != ROOT or values.get("status", ENABLED) != ENABLED, "root_is_protected")

@@ -39,11 +39,10 @@ def prune(
     while size := batch(databases, doomed):
         count += size
 
-    def work(connection: Connection) -> None:
-        kinds = ", ".join(map(str, sorted(types)))
-        audit.record(connection, actor, f"deleted {count} log rows of types {kinds} older than {before}", now=now)
-
-    run_write(databases.main, work)
+    kinds = ", ".join(map(str, sorted(types)))
+    what = f"deleted {count} log rows of types {kinds} older than {before}"
+    if count:
+        run_write(databases.main, lambda connection: audit.record(connection, actor, what, now=now))
     return count
 
 

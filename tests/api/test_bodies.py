@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from tests.api.site import Site
 
@@ -73,6 +74,20 @@ def test_a_body_too_large_is_413(site: Site) -> None:
     response = user.ask("POST", "/api/token/", b'{"name": "' + b"a" * (17 * 1024 * 1024))
     assert response.status_code == 413
     assert response.get_json()["success"] is False
+
+
+def test_what_nobody_foresaw_is_told_without_the_databases_words(any_site: Site) -> None:
+    user = any_site.user()
+    with any_site.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE tokens RENAME TO tokens_gone"))
+    try:
+        response = user.ask("GET", "/api/token/")
+    finally:
+        with any_site.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE tokens_gone RENAME TO tokens"))
+    assert response.status_code == 500
+    message = response.get_json()["message"]
+    assert response.headers["X-Oneapi-Request-Id"] in message and "tokens" not in message
 
 
 @pytest.mark.parametrize("method, path", [("GET", "/api/nothing"), ("PATCH", "/api/token/"), ("DELETE", "/api/status")])

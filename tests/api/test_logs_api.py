@@ -103,6 +103,7 @@ def test_sums_are_of_consumption_whatever_type_is_asked_for(any_site: Site) -> N
     assert user.call("GET", "/api/log/self/stat?type=1") == {"quota": 12}
     assert user.call("GET", "/api/log/self/stat?token_name=ci") == {"quota": 5}
     assert user.call("GET", "/api/log/self/stat?token_name=none") == {"quota": 0}
+    assert user.call("GET", "/api/log/self/stat?channel=9") == {"quota": 0}
 
 
 def test_search_looks_at_type_texts_and_request_id(any_site: Site) -> None:

@@ -256,6 +256,12 @@ def test_a_taken_name_cannot_be_taken_by_renaming(any_site: Site) -> None:
     assert user.refused("PUT", "/api/user/self", {"username": name_of(any_site, other)}) == "This user name is taken"
 
 
+def test_the_case_of_ones_own_name_may_change(any_site: Site) -> None:
+    user = any_site.user(username="alice")
+    user.call("PUT", "/api/user/self", {"username": "Alice"})
+    assert name_of(any_site, user) == "Alice"
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_new_access_token_replaces_the_old_one(site: Site, method: str) -> None:
     user = site.user()

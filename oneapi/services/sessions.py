@@ -10,7 +10,9 @@ from datetime import timedelta
 
 from flask import Flask, request, session
 from flask.sessions import SecureCookieSessionInterface
+from sqlalchemy import Engine
 
+from oneapi.services import accounts
 from oneapi.services.accounts import Account
 
 LIFETIME = timedelta(days=30)
@@ -56,12 +58,27 @@ def end() -> None:
         session.clear()
 
 
-def claimed_id() -> int | None:
-    """The id of the account that the cookie speaks of."""
-    claimed = session.get(_ID)
-    return claimed if isinstance(claimed, int) else None
-
-
 def is_of(account: Account) -> bool:
-    """Whether the cookie's version is the account's: a newer one means that its sessions were ended."""
-    return bool(session.get(_VERSION) == account.session_version)
+    """Whether this request came with a session of that account."""
+    return bool(session.get(_ID) == account.id)
+
+
+def claimed(engine: Engine) -> Account | None:
+    """The account of the request's session, a disabled one included: for a door that says so.
+
+    A cookie of another version is of a session that was ended; it is taken away, and so is one whose account is gone.
+    """
+    user_id = session.get(_ID)
+    if not isinstance(user_id, int):
+        return None
+    account = accounts.find(engine, user_id)
+    if account is None or (account.status != accounts.DISABLED and session.get(_VERSION) != account.session_version):
+        end()
+        return None
+    return account
+
+
+def current(engine: Engine) -> Account | None:
+    """Who is logged in, None where nobody is."""
+    account = claimed(engine)
+    return account if account is not None and account.status == accounts.ENABLED else None
