@@ -69,6 +69,10 @@ class SSE:
                 return [Frame(data, data[6:-2])]
             if b"\n\n\n" not in data:
                 return [_sse_frame(block + b"\n\n") for block in data[:-2].split(b"\n\n") if block]
+        if not rest and data[-4:] == b"\r\n\r\n" and data[:6] == b"data: ":  # Google's, one event of one line
+            end = len(data) - 4
+            if data.find(b"\r") == end and data.find(b"\n") == end + 1:
+                return [Frame(data, data[6:end])]
         rest += data
         # A CR at the very end may be the first half of CRLF: wait for more.
         limit = len(rest) - 1 if rest[-1:] == b"\r" else len(rest)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import pkgutil
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
@@ -35,6 +36,19 @@ def load() -> Mapping[int, Adaptor]:
             found[adaptor.type] = adaptor
             names.add(adaptor.name)
     return MappingProxyType(dict(sorted(found.items())))
+
+
+def with_settings(settings: Mapping[str, str]) -> Mapping[int, Adaptor]:
+    """The adaptors with the deployment's own defaults for those fields of a channel that name a setting."""
+
+    def changed(adaptor: Adaptor) -> Adaptor:
+        fields = tuple(
+            replace(field, default=settings[field.setting]) if settings.get(field.setting) else field
+            for field in adaptor.fields
+        )
+        return adaptor if fields == adaptor.fields else replace(adaptor, fields=fields)
+
+    return MappingProxyType({number: changed(adaptor) for number, adaptor in load().items()})
 
 
 @cache

@@ -87,7 +87,7 @@ ADAPTORS = (
     Adaptor(
         type=24,
         name="gemini",
-        label="Google Gemini",
+        label="Google Gemini (native)",
         base_url="https://generativelanguage.googleapis.com",
         endpoints={
             "chat": Endpoint(path=":generateContent", stream_path=":streamGenerateContent?alt=sse", codec=gemini.CODEC),

@@ -17,6 +17,6 @@ ADAPTORS = (
         sign=header_key("x-goog-api-key"),
         owner="google palm",
         models=default_models(11),
-        retired="Google switched its PaLM API off in October 2024. Use a channel of type Google Gemini.",
+        retired="Google switched its PaLM API off in October 2024. Use a channel of type Google Gemini instead.",
     ),
 )

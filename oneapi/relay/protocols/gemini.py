@@ -29,12 +29,15 @@ from oneapi.relay.protocols.gemini_request import CANNOT_CARRY, drops, parse_req
 from oneapi.relay.protocols.provider_json import loads
 
 
+_ABSENT = msgspec.Raw(b"null")  # a field may be Raw or null, but not of the type of both
+
+
 class _Part(msgspec.Struct, gc=False):
     text: str | None = None
-    functionCall: msgspec.Raw | None = None
-    inlineData: msgspec.Raw | None = None
-    executableCode: msgspec.Raw | None = None
-    codeExecutionResult: msgspec.Raw | None = None
+    functionCall: msgspec.Raw = _ABSENT
+    inlineData: msgspec.Raw = _ABSENT
+    executableCode: msgspec.Raw = _ABSENT
+    codeExecutionResult: msgspec.Raw = _ABSENT
 
 
 class _Content(msgspec.Struct, gc=False):
@@ -111,9 +114,9 @@ def _spoken(candidate: _Candidate) -> list[str]:
         if part.text:
             said.append(part.text)
         for raw in (part.functionCall, part.executableCode, part.codeExecutionResult):
-            if raw is not None:
+            if raw != _ABSENT:
                 said.append(bytes(raw).decode("utf-8", "replace"))
-        if part.inlineData is not None:
+        if part.inlineData != _ABSENT:
             said.append("")  # a picture or sound is not text
     return said
 

@@ -52,7 +52,8 @@ _REASONS: Mapping[str, ir.FinishReason] = {
 _PLAIN_REASONS = ("STOP", "MAX_TOKENS", "SAFETY")  # those that a reason of ours is told as
 _ANSWER_FIELDS = ("candidates", "usageMetadata", "modelVersion", "responseId", "createTime", "promptFeedback")
 _CANDIDATE_FIELDS = ("content", "index", "finishReason", "logprobsResult", "avgLogprobs")
-_MAX_CITED_CHARACTERS = 262_144  # of a text kept for the places of citations; beyond it they have none
+_PLAIN_FIELDS = frozenset({"content", "index", "logprobsResult", "avgLogprobs"})  # with nothing else to be read
+_MAX_CITED_CHARACTERS = 65_536  # of a text kept for the places of citations; beyond it they have none
 
 
 # ---- the upstream half ----
@@ -61,7 +62,7 @@ _MAX_CITED_CHARACTERS = 262_144  # of a text kept for the places of citations; b
 def parse_response(body: Json) -> ir.ChatResponse:
     """Raises UpstreamRejected for a blocked prompt, UpstreamGarbled for an answer without candidates."""
     parser = StreamParser()
-    events = [*parser.feed_chunk(body)]
+    events = parser.feed_chunk(body)
     parser.is_done = True
     return ir.collect([*events, *parser.finish()])
 
@@ -73,6 +74,8 @@ def parse_usage(block: object) -> ir.Usage | None:
     prompt = _count(block, "promptTokenCount") + _count(block, "toolUsePromptTokenCount")
     thoughts = _count(block, "thoughtsTokenCount")
     output = _count(block, "candidatesTokenCount") + thoughts
+    if "candidatesTokenCount" not in block:  # a stream that was filtered may end without it
+        output = max(output, _count(block, "totalTokenCount") - prompt)
     if not prompt and not output:
         return None
     return ir.Usage(
@@ -126,12 +129,13 @@ class _Candidate:
 class StreamParser:
     """Events of a stream of partial answers."""
 
-    __slots__ = ("_candidates", "_has_begun", "_searches", "_usage", "is_done")
+    __slots__ = ("_candidates", "_events", "_has_begun", "_searches", "_usage", "is_done")
 
     def __init__(self) -> None:
         self._candidates: dict[int, _Candidate] = {}
+        self._events: list[ir.Event] = []  # of the chunk that is being read
         self._has_begun = False
-        self._usage: ir.Usage | None = None
+        self._usage: Json = {}
         self._searches = 0
         self.is_done = False  # Gemini says no last word: an answer ends with its body
 
@@ -139,135 +143,154 @@ class StreamParser:
         data = frame.data.strip()
         return self.feed_chunk(loads(data)) if data else ()
 
-    def finish(self) -> Iterator[ir.Event]:
+    def finish(self) -> Iterable[ir.Event]:
         """Raises UpstreamGarbled for a stream that ended before its candidates were finished."""
         unfinished = [number for number, candidate in self._candidates.items() if not candidate.is_finished]
         if not self._candidates or (unfinished and not self.is_done):
             raise UpstreamGarbled("The provider's stream ended before the answer was complete.")
         for number in unfinished:
-            yield from self._finished(number, self._candidates[number], "STOP")
-        if self._usage is not None:
-            yield replace(self._usage, units={"searches": self._searches}) if self._searches else self._usage
+            self._finish(number, self._candidates[number], "STOP")
+        if (usage := parse_usage(self._usage)) is not None:
+            self._events.append(replace(usage, units={"searches": self._searches}) if self._searches else usage)
+        return self._taken()
 
-    def feed_chunk(self, chunk: Json) -> Iterator[ir.Event]:
+    def feed_chunk(self, chunk: Json) -> list[ir.Event]:
         """Events of one chunk that is JSON already; a whole answer is one, too."""
-        if (error := error_in(chunk)) is not None:
+        if "error" in chunk and (error := error_in(chunk)) is not None:
             raise error
-        self._usage = parse_usage(chunk.get("usageMetadata")) or self._usage
+        usage = chunk.get("usageMetadata")
+        if isinstance(usage, dict) and ("promptTokenCount" in usage or "candidatesTokenCount" in usage):
+            self._usage = usage
         candidates = chunk.get("candidates")
-        candidates = [item for item in candidates if isinstance(item, dict)] if isinstance(candidates, list) else []
+        candidates = candidates if isinstance(candidates, list) else []
         if not candidates and not self._candidates and (blocked := _blocked(chunk)) is not None:
             raise blocked
         if candidates and not self._has_begun:
             self._has_begun = True
-            yield ir.Begin(
-                str(chunk.get("responseId") or ""),
-                str(chunk.get("modelVersion") or ""),
-                _unix_time(chunk.get("createTime")),
-                tagged({name: value for name, value in chunk.items() if name not in _ANSWER_FIELDS}),
+            self._events.append(
+                ir.Begin(
+                    str(chunk.get("responseId") or ""),
+                    str(chunk.get("modelVersion") or ""),
+                    _unix_time(chunk.get("createTime")),
+                    tagged({name: value for name, value in chunk.items() if name not in _ANSWER_FIELDS}),
+                )
             )
         for position, item in enumerate(candidates):
-            index = item.get("index")
-            number = index if isinstance(index, int) else position
-            yield from self._feed_candidate(number, item)
+            if isinstance(item, dict):
+                index = item.get("index")
+                self._read_candidate(index if isinstance(index, int) else position, item)
+        return self._taken()
 
-    def _feed_candidate(self, number: int, item: Json) -> Iterator[ir.Event]:
-        candidate = self._candidates.setdefault(number, _Candidate())
-        candidate.extra |= {name: value for name, value in item.items() if name not in _CANDIDATE_FIELDS}
+    def _taken(self) -> list[ir.Event]:
+        events, self._events = self._events, []
+        return events
+
+    def _read_candidate(self, number: int, item: Json) -> None:
+        candidate = self._candidates.get(number)
+        if candidate is None:
+            candidate = self._candidates[number] = _Candidate()
         if (logprobs := _logprobs(item.get("logprobsResult"))) is not None:
             candidate.logprobs = logprobs
         content = item.get("content")
         parts = content.get("parts") if isinstance(content, dict) else None
         for part in parts if isinstance(parts, list) else ():
             if isinstance(part, dict):
-                yield from self._feed_part(number, candidate, part)
-        yield from self._cite(number, candidate, item)
+                self._read_part(number, candidate, part)
+        if item.keys() <= _PLAIN_FIELDS:
+            return
+        candidate.extra |= {name: value for name, value in item.items() if name not in _CANDIDATE_FIELDS}
+        self._cite(number, candidate, item)
         reason = item.get("finishReason")
         if reason and reason != "FINISH_REASON_UNSPECIFIED" and not candidate.is_finished:
-            yield from self._finished(number, candidate, str(reason))
+            self._finish(number, candidate, str(reason))
 
-    def _finished(self, number: int, candidate: _Candidate, word: str) -> Iterator[ir.Event]:
-        yield from self._close(number, candidate)
+    def _finish(self, number: int, candidate: _Candidate, word: str) -> None:
+        self._close(number, candidate)
         candidate.is_finished = True
         reason = _REASONS.get(word, "stop")
         if reason == "stop" and candidate.has_calls:
             reason = "tool_calls"
         if word not in _PLAIN_REASONS:
             candidate.extra["finishReason"] = word
-        yield ir.Finish(reason, number, candidate.logprobs, tagged(candidate.extra))
+        self._events.append(ir.Finish(reason, number, candidate.logprobs, tagged(candidate.extra)))
         candidate.logprobs = None
 
     # ---- parts ----
 
-    def _feed_part(self, number: int, candidate: _Candidate, part: Json) -> Iterator[ir.Event]:
+    def _read_part(self, number: int, candidate: _Candidate, part: Json) -> None:
+        text = part.get("text")
+        if len(part) == 1 and isinstance(text, str):  # nearly every part of a stream
+            if text:
+                self._say(number, candidate, "text", text)
+            return
         for piece in parse_part(part):
             match piece:
                 case ir.Text(extra=extra) if not extra:
-                    yield from self._say(number, candidate, "text", piece)
-                    self._keep(candidate, piece.text)
+                    self._say(number, candidate, "text", piece.text)
                 case ir.Reasoning(is_redacted=False):
-                    yield from self._say(number, candidate, "thought", piece)
+                    self._say(number, candidate, "thought", piece.text)
                     if piece.seal is not None and candidate.current is not None:
-                        yield ir.Amend(candidate.current[1], replace(piece, text=""), number)
-                        yield from self._close(number, candidate)
+                        self._events.append(ir.Amend(candidate.current[1], replace(piece, text=""), number))
+                        self._close(number, candidate)
                 case ir.ToolResult():
                     pass  # a model gives none
                 case _:
                     candidate.has_calls |= isinstance(piece, ir.ToolCall)
-                    yield from self._whole(number, candidate, piece)
+                    self._add_whole(number, candidate, piece)
 
-    def _say(self, number: int, candidate: _Candidate, kind: str, piece: ir.Text | ir.Reasoning) -> Iterator[ir.Event]:
+    def _say(self, number: int, candidate: _Candidate, kind: str, text: str) -> None:
         """More of a part that may come bit by bit."""
         if candidate.current is None or candidate.current[0] != kind:
-            yield from self._close(number, candidate)
-            candidate.current = (kind, candidate.count)
+            self._close(number, candidate)
+            index = candidate.count
+            candidate.current = (kind, index)
             candidate.count += 1
             if kind == "text":
-                candidate.text = candidate.current[1]
-                candidate.annotations = ()
+                candidate.text, candidate.annotations = index, ()
                 candidate.said, candidate.characters = [], 0
-            yield ir.Open(candidate.current[1], ir.Text("") if kind == "text" else ir.Reasoning(""), number)
-        if piece.text:
-            yield ir.Delta(candidate.current[1], piece.text, number, candidate.logprobs)
-            candidate.logprobs = None
+            self._events.append(ir.Open(index, ir.Text("") if kind == "text" else ir.Reasoning(""), number))
+        if not text:
+            return
+        self._events.append(ir.Delta(candidate.current[1], text, number, candidate.logprobs))
+        candidate.logprobs = None
+        if kind == "text":
+            candidate.characters += len(text)
+            if candidate.characters <= _MAX_CITED_CHARACTERS:
+                candidate.said.append(text)
+            else:
+                candidate.said.clear()
 
-    def _whole(self, number: int, candidate: _Candidate, piece: ir.Part) -> Iterator[ir.Event]:
-        yield from self._close(number, candidate)
+    def _add_whole(self, number: int, candidate: _Candidate, piece: ir.Part) -> None:
+        self._close(number, candidate)
         index = candidate.count
         candidate.count += 1
-        yield ir.Open(index, ir.emptied(piece), number)
+        self._events.append(ir.Open(index, ir.emptied(piece), number))
         if text := ir.content(piece):
-            yield ir.Delta(index, text, number)
-        yield ir.Close(index, number)
+            self._events.append(ir.Delta(index, text, number))
+        self._events.append(ir.Close(index, number))
 
-    def _close(self, number: int, candidate: _Candidate) -> Iterator[ir.Event]:
+    def _close(self, number: int, candidate: _Candidate) -> None:
         if candidate.current is not None:
-            yield ir.Close(candidate.current[1], number)
+            self._events.append(ir.Close(candidate.current[1], number))
             candidate.current = None
 
     # ---- citations ----
 
-    def _keep(self, candidate: _Candidate, text: str) -> None:
-        candidate.characters += len(text)
-        if candidate.characters <= _MAX_CITED_CHARACTERS:
-            candidate.said.append(text)
-        else:
-            candidate.said.clear()
-
-    def _cite(self, number: int, candidate: _Candidate, item: Json) -> Iterator[ir.Event]:
-        grounding = item.get("groundingMetadata")
+    def _cite(self, number: int, candidate: _Candidate, item: Json) -> None:
+        grounding, citations = item.get("groundingMetadata"), item.get("citationMetadata")
+        if not grounding and not citations:
+            return
         if isinstance(grounding, dict) and isinstance(queries := grounding.get("webSearchQueries"), list):
             self._searches = max(self._searches, len(queries))
-        said = "".join(candidate.said)
-        more = tuple(_annotations(grounding, item.get("citationMetadata"), said))
+        more = tuple(_annotations(grounding, citations, "".join(candidate.said)))
         if not more:
             return
         if candidate.text is None:
-            yield from self._say(number, candidate, "text", ir.Text(""))
+            self._say(number, candidate, "text", "")
         assert candidate.text is not None
         known = candidate.annotations
         candidate.annotations = (*known, *(annotation for annotation in more if annotation not in known))
-        yield ir.Amend(candidate.text, ir.Text("", candidate.annotations), number)
+        self._events.append(ir.Amend(candidate.text, ir.Text("", candidate.annotations), number))
 
 
 def _annotations(grounding: Any, citations: Any, said: str) -> Iterator[ir.Extra]:

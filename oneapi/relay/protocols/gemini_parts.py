@@ -232,10 +232,12 @@ def parse_result(result: Mapping[str, Any]) -> ir.ToolResult:
 def render_result(result: ir.ToolResult, name: str, *, with_media: bool) -> Json:
     """A function's response: the object that the tool gave, or its text as `result`, or as `error`."""
     text = "\n".join(piece.text for piece in result.parts if isinstance(piece, ir.Text))
-    rendered: Json = {"name": name, "response": {"error": text} if result.is_error else _object(text)}
+    media = media_of(result) if with_media else []
+    response = {"error": text} if result.is_error else _object(text) if text or not media else {}
+    rendered: Json = {"name": name, "response": response}
     if result.call_id:
         rendered["id"] = result.call_id
-    if with_media and (media := media_of(result)):
+    if media:
         rendered["parts"] = [render_media(piece) for piece in media]
     return {"functionResponse": {**rendered, **own(result.extra)}}
 

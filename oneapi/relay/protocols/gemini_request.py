@@ -385,9 +385,9 @@ def parse_request(body: Json) -> ir.ChatRequest:
     if rest := rest_of(config, _CONFIG_READ):
         extra["generationConfig"] = rest
     system = get(body, "systemInstruction")
-    instructions = _parse_contents([{"parts": [{"text": system}]} if isinstance(system, str) else system], "system")
+    instructions = _parse_contents({"parts": [{"text": system}]} if isinstance(system, str) else system, "system")
     messages = (
-        *(replace(message, role="system") for message in (instructions if system is not None else ())),
+        *(replace(message, role="system") for message in instructions),
         *_parse_contents(body.get("contents"), "contents"),
     )
     return ir.ChatRequest(
