@@ -6,6 +6,7 @@ may build as many applications as it likes.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import secrets
@@ -93,6 +94,17 @@ def start(app: Flask) -> None:
     gevent.spawn(program.cache.listen, NEWS, program.snapshots.look_now)
     if program.config.is_master:
         program.jobs.start()
+    _settle_memory()
+
+
+def _settle_memory() -> None:
+    """What is loaded by now stays: the garbage collector need not look at it again, nor so often.
+
+    By its defaults it costs a fifth of a busy worker's time. Reference counts free what a request leaves behind.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _program(config: Config, databases: Databases) -> Program:
