@@ -62,6 +62,12 @@ class Site:
         self.engine, self.log_engine = self.program.databases.main, self.program.databases.logs
         self._names = itertools.count(1)
 
+    def forget(self) -> None:
+        """Takes its database for another one than before."""
+        self.program.snapshots.refresh()
+        self.program.token_cache.clear()
+        self._names = itertools.count(1)
+
     def close(self) -> None:
         self.program.databases.dispose()
 

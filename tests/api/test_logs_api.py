@@ -1,7 +1,6 @@
 """/api/log: rules of management.md §4.10, object of §4.13; and what pruning leaves behind."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,10 +180,9 @@ def test_many_rows_go_in_batches(site: Site) -> None:
 
 
 @pytest.fixture(params=["mariadb", "postgres"])
-def split_site(request: pytest.FixtureRequest, tmp_path: Path, prepared: Path) -> Iterator[Site]:
+def split_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     """Main database on SQLite, logs on a server."""
     main = sqlite_database(tmp_path)
-    shutil.copy(prepared, main.sqlite_path)
     dsn = request.getfixturevalue(request.param).fresh().dsn
     config = main.config(log_sql_dsn=dsn, critical_rate_limit=0)
     bootstrap.prepare(config)

@@ -16,22 +16,32 @@ def make(admin: Caller, **fields: Any) -> list[str]:
     return codes
 
 
+def id_of(site: Site, code: str) -> int:
+    return int(site.rows(Redemption, Redemption.key == code)[0].id)
+
+
+def one(site: Site) -> int:
+    """The id of the only code there is."""
+    (row,) = site.rows(Redemption)
+    return int(row.id)
+
+
 def test_a_code_has_exactly_the_keys_of_the_reference(any_site: Site) -> None:
     admin = any_site.user(ADMIN)
     (code,) = make(admin)
     assert re.fullmatch("[0-9a-f]{32}", code)
     (shown,) = admin.call("GET", "/api/redemption/")
     assert shown == {
-        "id": 1, "user_id": admin.id, "key": code, "status": 1, "name": "spring", "quota": 500,
+        "id": one(any_site), "user_id": admin.id, "key": code, "status": 1, "name": "spring", "quota": 500,
         "created_time": pytest.approx(time.time(), abs=5), "redeemed_time": 0, "count": 0,
     }  # fmt: skip
-    assert admin.call("GET", "/api/redemption/1/") == shown
+    assert admin.call("GET", f"/api/redemption/{shown['id']}/") == shown
 
 
 @pytest.mark.parametrize("fields", [{"quota": 0}, {"quota": None}])
 def test_no_quota_means_100(site: Site, fields: dict[str, Any]) -> None:
     make(site.user(ADMIN), **fields)
-    assert site.row(Redemption, 1).quota == 100
+    assert site.row(Redemption, one(site)).quota == 100
 
 
 def test_a_hundred_codes_are_all_different(site: Site) -> None:
@@ -60,7 +70,7 @@ def test_a_code_is_credited_once_under_fifty_parallel_calls(any_site: Site) -> N
     balances = sorted(any_site.row(User, user.id).quota for user in users)
     assert balances == [7, 7, 7, 7, 507]
     (log,) = any_site.rows(Log, Log.type == 1)
-    row = any_site.row(Redemption, 2)
+    row = any_site.row(Redemption, id_of(any_site, codes[1]))
     assert (log.quota, row.status, row.redeemed_by) == (500, 3, log.user_id)
     assert any_site.row(User, row.redeemed_by).quota == 507
 
@@ -80,7 +90,7 @@ def test_blanks_around_a_code_do_not_matter(site: Site) -> None:
 )
 def test_a_code_that_cannot_be_redeemed(site: Site, columns: dict[str, int], message: str) -> None:
     (code,) = make(site.user(ADMIN))
-    site.change(Redemption, 1, **columns)
+    site.change(Redemption, one(site), **columns)
     user = site.user()
     assert message in user.refused("POST", "/api/user/topup", {"key": code})
     assert site.row(User, user.id).quota == 0
@@ -88,7 +98,7 @@ def test_a_code_that_cannot_be_redeemed(site: Site, columns: dict[str, int], mes
 
 def test_an_unknown_code_is_compared_exactly(any_site: Site) -> None:
     (code,) = make(any_site.user(ADMIN))
-    any_site.change(Redemption, 1, key="abcdef" + "0" * 26)
+    any_site.change(Redemption, one(any_site), key="abcdef" + "0" * 26)
     user = any_site.user()
     for wrong in ("ABCDEF" + "0" * 26, "nonsense", ""):
         user.refused("POST", "/api/user/topup", {"key": wrong})
@@ -108,8 +118,8 @@ def test_guessing_at_codes_is_stopped(site: Site) -> None:
 def test_an_update_changes_what_is_given(any_site: Site) -> None:
     admin = any_site.user(ADMIN)
     make(admin)
-    assert admin.call("PUT", "/api/redemption/", {"id": 1, "name": "autumn"})["quota"] == 500
-    changed = admin.call("PUT", "/api/redemption/", {"id": 1, "quota": 7})
+    assert admin.call("PUT", "/api/redemption/", {"id": one(any_site), "name": "autumn"})["quota"] == 500
+    changed = admin.call("PUT", "/api/redemption/", {"id": one(any_site), "quota": 7})
     assert (changed["name"], changed["quota"]) == ("autumn", 7)
     assert admin.call("PUT", "/api/redemption/", changed) == changed
 
@@ -117,8 +127,8 @@ def test_an_update_changes_what_is_given(any_site: Site) -> None:
 def test_status_only_writes_nothing_else(site: Site) -> None:
     admin = site.user(ADMIN)
     make(admin)
-    before = admin.call("GET", "/api/redemption/1")
-    changed = admin.call("PUT", "/api/redemption/?status_only=1", {"id": 1, "status": 2, "name": "other"})
+    before = admin.call("GET", f"/api/redemption/{one(site)}")
+    changed = admin.call("PUT", "/api/redemption/?status_only=1", {"id": one(site), "status": 2, "name": "other"})
     assert changed == {**before, "status": 2}
 
 
@@ -126,16 +136,19 @@ def test_status_only_writes_nothing_else(site: Site) -> None:
 def test_only_unused_and_disabled_can_be_set(site: Site, status: int) -> None:
     admin = site.user(ADMIN)
     make(admin)
-    admin.refused("PUT", "/api/redemption/?status_only=1", {"id": 1, "status": status})
+    admin.refused("PUT", "/api/redemption/?status_only=1", {"id": one(site), "status": status})
 
 
 def test_a_used_code_stays_used(site: Site) -> None:
     admin = site.user(ADMIN)
     (code,) = make(admin)
     site.user().call("POST", "/api/user/topup", {"key": code})
-    for query, body in (("?status_only=1", {"id": 1, "status": 1}), ("", {"id": 1, "quota": 9})):
-        assert admin.refused("PUT", f"/api/redemption/{query}", body) == "A used code cannot be changed"
-    assert site.row(Redemption, 1).status == 3
+    for query, body in (("?status_only=1", {"status": 1}), ("", {"quota": 9})):
+        assert (
+            admin.refused("PUT", f"/api/redemption/{query}", {"id": one(site), **body})
+            == "A used code cannot be changed"
+        )
+    assert site.row(Redemption, one(site)).status == 3
 
 
 def test_what_is_not_there_is_not_found(site: Site) -> None:
@@ -148,14 +161,13 @@ def test_what_is_not_there_is_not_found(site: Site) -> None:
 def test_deleting_removes_the_row(site: Site) -> None:
     admin = site.user(ADMIN)
     make(admin)
-    admin.call("DELETE", "/api/redemption/1/")
+    admin.call("DELETE", f"/api/redemption/{one(site)}/")
     assert site.rows(Redemption) == []
 
 
 def test_search_is_by_id_or_the_beginning_of_the_name(any_site: Site) -> None:
     admin = any_site.user(ADMIN)
-    make(admin, name="spring")
-    make(admin, name="autumn")
-    for keyword, names in (("1", ["spring"]), ("aut", ["autumn"]), ("tumn", []), ("%25", [])):
+    (spring,), _ = make(admin, name="spring"), make(admin, name="autumn")
+    for keyword, names in ((str(id_of(any_site, spring)), ["spring"]), ("aut", ["autumn"]), ("tumn", []), ("%25", [])):
         found = admin.call("GET", f"/api/redemption/search?keyword={keyword}")
         assert [code["name"] for code in found] == names
