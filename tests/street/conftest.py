@@ -1,0 +1,3 @@
+from tests.street.upstreams import mock
+
+__all__ = ["mock"]

@@ -1,0 +1,171 @@
+"""A running program with its books, on any kind of database: who had how much, who was charged for what."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import NullPool, Select, Update, create_engine, func, select, update
+
+from oneapi.database import open_databases
+from oneapi.models import Hold, Lease, Log, Opening, Token, User
+from oneapi.services import bootstrap, channels, settings
+from oneapi.services.audit import SYSTEM as PROGRAM
+from oneapi.services.logs import CONSUMPTION, MANAGEMENT, SYSTEM, TOP_UP
+from tests.gateway import ROOT_ACCESS_TOKEN, ROOT_API_KEY, Gateway
+from tests.servers import FreshDatabase, free_port
+from tests.street.clients import Heard
+from tests.street.console import UNLIMITED, Console
+
+_WAIT_S = 30
+_NOTHING: Mapping[str, str] = {}
+
+
+class Shop(Console):
+    """A console whose books are read through the database's own driver, and whose program may die and come back."""
+
+    def __init__(self, gateway: Gateway, database: FreshDatabase) -> None:
+        super().__init__(gateway)
+        self._engine = create_engine(database.url, poolclass=NullPool)
+
+    # ---- the books ----
+
+    def rows(self, query: Select[Any]) -> list[Any]:
+        with self._engine.connect() as connection:
+            return list(connection.execute(query))
+
+    def number(self, query: Select[Any]) -> int:
+        (row,) = self.rows(query)
+        return int(row[0] or 0)
+
+    def balance(self, user_id: int) -> int:
+        return self.number(select(User.quota).where(User.id == user_id))
+
+    def remainder(self, key: str) -> int:
+        """What a limited token may still spend."""
+        return self.number(select(Token.remain_quota).where(Token.key == key.removeprefix("sk-")))
+
+    def holds(self) -> int:
+        """How many holds are open."""
+        return self.number(select(func.count()).select_from(Hold).where(Hold.released_at.is_(None)))
+
+    def charged(self, user_id: int) -> int:
+        """The sum of all charges."""
+        return self.number(select(func.sum(Log.quota)).where(Log.type == CONSUMPTION, Log.user_id == user_id))
+
+    def credited(self, user_id: int) -> int:
+        """All that the user was ever given."""
+        opening = self.number(select(func.sum(Opening.quota)).where(Opening.user_id == user_id))
+        given = select(func.sum(Log.quota)).where(Log.type.in_((TOP_UP, MANAGEMENT, SYSTEM)), Log.user_id == user_id)
+        return opening + self.number(given)
+
+    def charges(self) -> dict[str, list[Any]]:
+        """The charges of all requests: request id → its log rows, of which there should be one."""
+        found: dict[str, list[Any]] = {}
+        for row in self.rows(select(Log).where(Log.type == CONSUMPTION)):
+            found.setdefault(row.request_id, []).append(row)
+        return found
+
+    def charge(self, heard: Heard) -> Any:
+        """The one charge of a request."""
+        (row,) = self.charges()[heard.request_id]
+        return row
+
+    def receipt(self, heard: Heard) -> Any:
+        """The receipt of a request, whether it was charged or failed."""
+        (row,) = self.rows(select(Log.receipt).where(Log.request_id == heard.request_id))
+        return json.loads(row.receipt)
+
+    # ---- what must hold ----
+
+    def check(self, heard: Iterable[Heard], *users: int) -> None:
+        """The dust has settled: nobody's money was lost or made, and each client was charged for what he got."""
+        wait_until(lambda: self.holds() == 0)
+        charges = self.charges()
+        assert [request_id for request_id, rows in charges.items() if len(rows) != 1] == []
+        for client in heard:
+            if client.is_answered:
+                assert charges[client.request_id][0].quota > 0
+            elif client.status >= 400:
+                assert client.request_id not in charges
+        for user_id in users:
+            assert self.balance(user_id) + self.charged(user_id) == self.credited(user_id)
+        assert self.verify() == ""
+
+    def verify(self) -> str:
+        """What `oneapi verify` finds."""
+        done = subprocess.run(
+            [sys.executable, "-m", "oneapi", "verify"],
+            cwd=self.gateway.folder,
+            env=self.gateway.environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        *found, summary = done.stdout.splitlines() or [""]
+        assert summary.endswith(f"{len(found)} findings."), done.stdout + done.stderr
+        assert done.returncode == (1 if found else 0)
+        return "\n".join(found)
+
+    def let_pass(self, seconds: int) -> None:
+        """Makes the program believe that so much time has passed since holds and leases were renewed."""
+        for table in (Hold, Lease):
+            self.tamper(update(table).values(expires_at=table.expires_at - seconds))
+
+    def tamper(self, statement: Update) -> None:
+        """Writes into the books behind the program's back."""
+        with self._engine.begin() as connection:
+            connection.execute(statement)
+
+
+Goods = Mapping[str, Any]  # fields of services.channels.ChannelFields; type, key and name have defaults
+
+
+@contextmanager
+def opened(
+    folder: Path,
+    database: FreshDatabase,
+    goods: Iterable[Goods],
+    options: Mapping[str, str] = _NOTHING,
+    **environ: str,
+) -> Iterator[Shop]:
+    """A shop on an empty database, with two workers unless told otherwise. Channels have the ids 1, 2, 3…
+
+    Channels and options are there before the program starts, so that no worker has to take notice of them.
+    """
+    stock(database, goods, options)
+    place = {"SQL_DSN": database.dsn} if database.dsn else {"SQLITE_PATH": database.sqlite_path}
+    # Always the same port: clients come back when the program does.
+    more = {"BIND": f"127.0.0.1:{free_port()}", "WEB_CONCURRENCY": "2", **UNLIMITED, **place, **environ}
+    with Gateway(folder, more) as gateway, Shop(gateway, database) as shop:
+        yield shop
+
+
+def stock(database: FreshDatabase, goods: Iterable[Goods], options: Mapping[str, str]) -> None:
+    """Prepares the database, with root's keys, channels and options."""
+    config = database.config(initial_root_access_token=ROOT_ACCESS_TOKEN, initial_root_token=ROOT_API_KEY)
+    bootstrap.prepare(config)
+    databases = open_databases(config)
+    now = int(time.time())
+    try:
+        for number, fields in enumerate(goods, 1):
+            given = {"type": 1, "key": "sk-upstream", "name": f"channel {number}", **fields}
+            channels.create_many(databases.main, PROGRAM, channels.ChannelFields(**given), now=now)
+        settings.save(databases.main, PROGRAM, options, now=now)
+    finally:
+        databases.dispose()
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = _WAIT_S) -> None:
+    """Returns when it is so, and fails when it does not become so."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, "It did not happen in time."
+        time.sleep(0.05)
