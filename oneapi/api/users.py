@@ -10,10 +10,11 @@ import msgspec
 from oneapi.api import objects
 from oneapi.api.asked import Asked, path_id, total_of
 from oneapi.api.routing import ADMIN, COMMON, Answer, Route
-from oneapi.services import accounts, groups, redemptions, sessions, statistics
-from oneapi.services.accounts import OwnFields, Registration, UserFields
+from oneapi.services import accounts, groups, redemptions, registration, sessions, statistics, users
 from oneapi.services.forms import Int64
 from oneapi.services.refusal import Refusal
+from oneapi.services.registration import Registration
+from oneapi.services.users import OwnFields, UserFields
 
 
 class _Login(msgspec.Struct, frozen=True):
@@ -45,7 +46,7 @@ def register(asked: Asked) -> None:
         if not form.email or not form.verification_code:
             raise Refusal("email_and_code_required")
         raise Refusal("code_wrong")
-    accounts.register(asked.engine, asked.options, form, now=asked.now)
+    registration.register(asked.engine, asked.options, form, now=asked.now)
 
 
 def login(asked: Asked) -> object:
@@ -65,18 +66,18 @@ def logout(asked: Asked) -> None:
 
 
 def own(asked: Asked) -> object:
-    return objects.user(accounts.get(asked.engine, asked.actor, asked.account.id))
+    return objects.user(users.get(asked.engine, asked.actor, asked.account.id))
 
 
 def update_own(asked: Asked) -> None:
-    account = accounts.update_own(asked.engine, asked.actor, asked.body(OwnFields), now=asked.now)
+    account = users.update_own(asked.engine, asked.actor, asked.body(OwnFields), now=asked.now)
     # A new password ends all sessions; the one that set it goes on.
     if sessions.is_of(account):
         sessions.begin(account)
 
 
 def remove_own(asked: Asked) -> None:
-    accounts.remove_own(asked.engine, asked.actor, now=asked.now)
+    users.remove_own(asked.engine, asked.actor, now=asked.now)
 
 
 def new_access_token(asked: Asked) -> object:
@@ -84,7 +85,7 @@ def new_access_token(asked: Asked) -> object:
 
 
 def aff_code(asked: Asked) -> object:
-    return accounts.aff_code(asked.engine, asked.account.id)
+    return registration.aff_code(asked.engine, asked.account.id)
 
 
 def redeem(asked: Asked) -> object:
@@ -113,40 +114,40 @@ def dashboard(asked: Asked) -> object:
 
 
 def listing(asked: Asked) -> object:
-    found = accounts.list_page(asked.engine, asked.page(), asked.text("order"))
+    found = users.list_page(asked.engine, asked.page(), asked.text("order"))
     return Answer([objects.user(row) for row in found.rows], beside=total_of(found))
 
 
 def search(asked: Asked) -> object:
-    return [objects.user(row) for row in accounts.search(asked.engine, asked.text("keyword"))]
+    return [objects.user(row) for row in users.search(asked.engine, asked.text("keyword"))]
 
 
 def one(asked: Asked, id: str) -> object:
-    return objects.user(accounts.get(asked.engine, asked.actor, path_id(id)))
+    return objects.user(users.get(asked.engine, asked.actor, path_id(id)))
 
 
 def create(asked: Asked) -> object:
     form = asked.body(Registration)
-    return objects.user(accounts.create(asked.engine, asked.options, asked.actor, form, now=asked.now))
+    return objects.user(registration.create(asked.engine, asked.options, asked.actor, form, now=asked.now))
 
 
 def update(asked: Asked) -> None:
-    accounts.update_user(asked.engine, asked.actor, asked.body(UserFields), now=asked.now)
+    users.update_one(asked.engine, asked.actor, asked.body(UserFields), now=asked.now)
 
 
 def manage(asked: Asked) -> object:
     form = asked.body(_Action)
-    row = accounts.manage(asked.engine, asked.actor, form.username, form.action, now=asked.now)
+    row = users.manage(asked.engine, asked.actor, form.username, form.action, now=asked.now)
     return objects.sparse_user(role=row.role or 0, status=row.status or 0)
 
 
 def remove(asked: Asked, id: str) -> None:
-    accounts.remove(asked.engine, asked.actor, path_id(id), now=asked.now)
+    users.remove(asked.engine, asked.actor, path_id(id), now=asked.now)
 
 
 def top_up(asked: Asked) -> None:
     form = asked.body(_TopUp)
-    accounts.top_up(asked.engine, asked.actor, form.user_id, form.quota, form.remark, now=asked.now)
+    users.top_up(asked.engine, asked.actor, form.user_id, form.quota, form.remark, now=asked.now)
 
 
 ROUTES = (

@@ -135,15 +135,14 @@ MESSAGES: dict[str, tuple[str, str]] = {
     ),
     "channel_weight_negative": ("a channel's weight must not be negative", "渠道权重不能为负数"),
     "model_mapping_invalid": (
-        "the model mapping must be a JSON object of texts, such as {{\"gpt-4\": \"gpt-4o\"}}",
-        "模型映射必须是值为字符串的 JSON 对象，例如 {{\"gpt-4\": \"gpt-4o\"}}",
+        'the model mapping must be a JSON object of texts, such as {{"gpt-4": "gpt-4o"}}',
+        '模型映射必须是值为字符串的 JSON 对象，例如 {{"gpt-4": "gpt-4o"}}',
     ),
     "config_invalid": ("{field} must be a JSON object", "{field} 必须是 JSON 对象"),
     "value_too_long": (
         "{field} has at most {limit} characters in this database",
         "{field} 在此数据库中最多 {limit} 个字符",
     ),
-    "value_has_nul": ("{field} must not hold a zero character", "{field} 不能包含空字符"),
     # ---- redemption codes ----
     "redemption_name_length": ("a code's name has 1 to {limit} characters", "兑换码名称为 1 到 {limit} 个字符"),
     "redemption_count": ("the number of codes must be 1 to {limit}", "兑换码数量为 1 到 {limit}"),

@@ -7,6 +7,8 @@ sentence. One API answers these with HTTP 200 and `success: false`, and scripts 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from oneapi.i18n import messages
 
 
@@ -33,13 +35,15 @@ class Refusal(Exception):
 
 def invalid_input(key: str, **values: str | int) -> Refusal:
     """A refusal of what was typed in: "Invalid input: <reason>"."""
-    reason = Refusal(key)
-    reason.values = dict(values)
-    return Refusal("invalid_input", reason=reason)
+    return Refusal("invalid_input", reason=_reason(key, values))
 
 
 def invalid_parameter(key: str, **values: str | int) -> Refusal:
     """A refusal of how something was asked: "Invalid parameter: <reason>"."""
-    refusal = invalid_input(key, **values)
-    refusal.key = "invalid_parameter"
-    return refusal
+    return Refusal("invalid_parameter", reason=_reason(key, values))
+
+
+def _reason(key: str, values: Mapping[str, object]) -> Refusal:
+    reason = Refusal(key)
+    reason.values = dict(values)
+    return reason

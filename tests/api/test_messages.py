@@ -1,11 +1,14 @@
 """The catalogue of messages."""
 
 import re
+from pathlib import Path
 from string import Formatter
 
 import pytest
 
+import oneapi
 from oneapi.i18n.messages import MESSAGES, language_of, text
+from oneapi.services import registration
 
 
 def fields(template: str) -> set[str]:
@@ -17,6 +20,14 @@ def test_both_languages_name_the_same_values(key: str) -> None:
     english, chinese = MESSAGES[key]
     assert fields(english) == fields(chinese)
     assert re.search("[\u4e00-\u9fff]", chinese) or english == chinese
+
+
+def test_every_message_is_used_and_every_key_used_has_one() -> None:
+    sources = "".join(path.read_text() for path in Path(oneapi.__file__).parent.rglob("*.py"))
+    used = set(re.findall(r'(?:Refusal|invalid_input|invalid_parameter|messages\.text)\(\s*"(\w+)"', sources))
+    used |= {f"{name}_too_long" for name in registration.TEXT_LIMITS}
+    used |= set(re.findall(r'_refuse\(.*"(\w+)"\)', sources)) | {"code_used", "code_unknown"}
+    assert used == set(MESSAGES)
 
 
 def test_values_are_filled_in() -> None:
