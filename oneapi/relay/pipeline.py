@@ -8,7 +8,7 @@ settlement. docs/style.md §3–4, docs/architecture.md §3–4.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from oneapi.errors import ClientGone, Draining, Forbidden, GatewayError, InsufficientQuota, InvalidRequest, NoChannel
 from oneapi.relay import accounting, pricing, routing, tokencount
@@ -64,8 +64,14 @@ def finish(exchange: Exchange, ports: Ports) -> None:
     try:
         if exchange.hold is not None and outcome is not None:
             ports.settle(exchange.hold, outcome)
+        # They hold the exchange in turn: without this only the garbage collector would free a finished call.
+        exchange.count_input = exchange.count_output = _no_tokens
     finally:
         ports.observe(exchange)
+
+
+def _no_tokens() -> int:
+    return 0
 
 
 def _nothing() -> None:
@@ -148,13 +154,8 @@ class _StreamBack:
     answer: Answer | None
     silence: Silence
     ports: Ports
-    _started: Iterator[bytes] | None = field(default=None)
 
     def __iter__(self) -> Iterator[bytes]:
-        self._started = self._bytes()
-        return self._started
-
-    def _bytes(self) -> Iterator[bytes]:
         exchange, ports, silence = self.exchange, self.ports, self.silence
         try:
             while self.answer is None:

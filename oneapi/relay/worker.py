@@ -163,7 +163,7 @@ class _Connection:
         self._body: list[bytes] = []
         self._size = 0
         self._has_head = self._is_done = self._has_more = False
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._watch = Watch(client)
 
     # ---- told by httptools ----
@@ -222,6 +222,7 @@ class _Connection:
                 answered.close()
         finally:
             self._watch.stop()
+            self._parser = None  # it holds this object in turn
         if not may_persist:
             raise _Closed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Any
@@ -40,8 +41,9 @@ def cleaned(entry: LogEntry) -> LogEntry:
     """
     names = f"{entry.username}{entry.token_name}{entry.model_name}{entry.request_id}{entry.requested_model}"
     texts = f"{names}{entry.content}{entry.receipt}"
-    if len(names) <= _LONGEST_NAME and len(texts) <= _LONGEST_TEXT_BYTES and texts.isascii() and "\0" not in texts:
-        return entry
+    with suppress(UnicodeEncodeError):  # a lone surrogate
+        if len(names) <= _LONGEST_NAME and len(texts.encode()) <= _LONGEST_TEXT_BYTES and "\0" not in texts:
+            return entry
     changes: dict[str, str | None] = {}
     for name in _TEXTS:
         text = getattr(entry, name)
