@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from oneapi.errors import GatewayError, UpstreamRejected
 from oneapi.options import Options
 from oneapi.relay.exchange import Attempt, Directory, Exchange
@@ -134,7 +136,7 @@ class Health:
                 self._open(key, reason, MODEL_REST_S)
             case "disable":
                 if self._options().automatic_disable_channel_enabled:
-                    self._disable(attempt.channel_id, reason)
+                    self._tell(lambda: self._disable(attempt.channel_id, reason))
                 else:
                     self._open(key, reason, MODEL_REST_S)
 
@@ -142,13 +144,14 @@ class Health:
         breaker = self._breakers.get(key)
         if breaker is None:
             return
-        if breaker.until:
-            breaker.until = breaker.probing_until = 0.0
-            self._write(Change(*key, reason="", failures=0, until=0.0))
+        was_open = breaker.until > 0
+        breaker.until = breaker.probing_until = 0.0
         breaker.in_a_row = 0
         breaker.saw(self._now(), has_failed=False)
         if not breaker.failures():
             del self._breakers[key]
+        if was_open:  # told at last: meanwhile other calls learn
+            self._tell(lambda: self._write(Change(*key, reason="", failures=0, until=0.0)))
 
     def _failed(self, key: Key, reason: str) -> None:
         breaker = self._breakers.setdefault(key, _Breaker())
@@ -169,7 +172,16 @@ class Health:
         if not was_open:
             breaker.openings += 1
             log.warning("channel %d rests for %d s for model %s: %s", key[0], rest_s, key[1], reason)
-            self._write(Change(*key, reason=reason, failures=breaker.openings, until=breaker.until))
+            change = Change(*key, reason=reason, failures=breaker.openings, until=breaker.until)
+            self._tell(lambda: self._write(change))
+
+    def _tell(self, write: Callable[[], object]) -> None:
+        """Writes what other workers should know. Where the database is away they find out by themselves: the call that
+        was observed here has been answered, and must not fail for it."""
+        try:
+            write()
+        except SQLAlchemyError as error:
+            log.warning("The health of a channel could not be written: %s", type(error).__name__)
 
     def _would_rest_half_the_tier(self, exchange: Exchange, key: Key) -> bool:
         """At most half of a tier rests for rate errors: when all are busy, asking all of them is still best."""
