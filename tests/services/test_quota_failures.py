@@ -20,7 +20,7 @@ from oneapi.errors import GatewayError, Unavailable
 from oneapi.services import orphans, spool
 from oneapi.services.quota import HOLD_S
 from tests.servers import DatabaseServer, FreshDatabase, sqlite_database
-from tests.services.books import QUICK, Books, Wire, cost, eventually
+from tests.services.books import HASTY, Books, Wire, cost, eventually
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_settlement_is_tried_until_it_is_there_once(books: Books, moment: str)
     books.add_user(quota=100)
     limited = books.add_token(quota=100)
     wire = Wire(books)
-    with books.ledger(driver=wire.driver(), pace=replace(QUICK, patience_s=60)) as ledger:
+    with books.ledger(driver=wire.driver()) as ledger:
         hold = ledger.reserve(limited, 10, "r1")
         setattr(wire, moment, Trouble(wire.lost(), times=3))
         ledger.settle(hold, cost(3, "r1"))
@@ -133,7 +133,7 @@ def test_while_the_database_is_away_settlements_are_spooled_and_replayed_once(bo
     books.add_user(quota=1000)
     limited = books.add_token(quota=1000)
     wire = Wire(books)
-    with books.ledger(driver=wire.driver()) as ledger:
+    with books.ledger(driver=wire.driver(), pace=HASTY) as ledger:
         holds = [ledger.reserve(limited, 10, f"r{n}") for n in range(10)]
         wire.on_connect = wire.on_execute = Trouble(wire.lost(), times=10**9)
         began = time.monotonic()
@@ -164,7 +164,7 @@ def test_a_spool_that_was_left_is_replayed_by_the_next_start_even_after_the_hold
     books.add_user(quota=1000)
     limited = books.add_token(quota=1000)
     wire = Wire(books)
-    ledger = books.make_ledger(driver=wire.driver())
+    ledger = books.make_ledger(driver=wire.driver(), pace=HASTY)
     holds = [ledger.reserve(limited, 10, f"r{n}") for n in range(3)]
     wire.on_connect = wire.on_execute = Trouble(wire.lost(), times=10**9)
     for hold in holds:
@@ -181,7 +181,7 @@ def test_stopping_while_the_database_is_away_spools_what_waits(books: Books) -> 
     books.add_user(quota=1000)
     limited = books.add_token(quota=1000)
     wire = Wire(books)
-    ledger = books.make_ledger(driver=wire.driver(), pace=replace(QUICK, tick_s=60))
+    ledger = books.make_ledger(driver=wire.driver(), pace=replace(HASTY, tick_s=60))
     hold = ledger.reserve(limited, 10, "r1")
     wire.on_connect = wire.on_execute = Trouble(wire.lost(), times=10**9)
     call = gevent.spawn(ledger.settle, hold, cost(4, "r1"))
@@ -213,7 +213,7 @@ def test_a_server_that_is_killed_and_started_again_loses_no_charge(
         ledger.settle(hold, cost(3, hold.request_id))
         ended.append(number)
 
-    with books.ledger() as ledger:
+    with books.ledger(pace=replace(HASTY, patience_s=0.5)) as ledger:
         calls = []
         for number in range(200):
             calls.append(gevent.spawn(call, ledger, number))
@@ -225,7 +225,7 @@ def test_a_server_that_is_killed_and_started_again_loses_no_charge(
         gevent.joinall(calls, raise_error=True)
         eventually(lambda: _reserves(ledger, limited))
         eventually(lambda: not spool.find(books.spool_dir))
-    assert 80 <= len(ended) < 200
+    assert 0 < len(ended) < 200
     # Probes hold nothing; a reservation that was refused in the crash may have left its hold to the orphan job.
     held = sum(hold[0] for hold in books.holds().values())
     assert books.charges() == (len(ended), 3 * len(ended))

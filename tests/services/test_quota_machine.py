@@ -31,14 +31,11 @@ from oneapi.services import orphans, spool
 from oneapi.services.quota import HOLD_S, Ledger
 from oneapi.services.verify import verify
 from tests.servers import FreshDatabase, sqlite_database
-from tests.services.books import QUICK, Books, Wire, caller, cost, eventually
+from tests.services.books import PATIENT, Books, Wire, caller, cost, eventually
 
 USERS = (1, 2)
 TOKENS = {1: 1, 2: 1, 3: 2, 4: 2}  # token -> user
 OPENING = 1000
-
-# So that a slow disk is not taken for a dead database; where it is to be dead, nobody waits for long.
-PATIENT = replace(QUICK, patience_s=20)
 
 small = st.integers(0, 400)
 tokens = st.sampled_from(sorted(TOKENS))
