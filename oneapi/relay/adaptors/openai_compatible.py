@@ -45,6 +45,7 @@ from oneapi.relay.protocols import (
     openai_moderations,
     provider_error,
     rerank,
+    spark_error,
 )
 from oneapi.relay.protocols.provider_json import loads
 
@@ -221,6 +222,57 @@ MINIMAX_CHAT = replace(
     stream_parser=MiniMaxParser,
     parse_response=minimax_parse_response,
     read_usage=minimax_read_usage,
+)
+
+# ---- iFlytek Spark ----
+# Source: https://www.xfyun.cn/doc/spark/X1http.html (read 2026-11-25): models of the X series have paths of their own.
+
+_SPARK_PATHS: Mapping[str, str] = {"x1": "/v2", "spark-x": "/x2"}
+
+
+class SparkWatcher(openai_chat.Watcher):
+    """OpenAI's, with Spark's errors."""
+
+    __slots__ = ()
+
+    def feed(self, frame: Frame) -> int:
+        spark_error.raise_error(frame.data)
+        return super().feed(frame)
+
+
+class SparkParser(openai_chat_answer.StreamParser):
+    """OpenAI's, with Spark's errors."""
+
+    __slots__ = ()
+
+    def feed(self, frame: Frame) -> Iterable[ir.Event]:
+        spark_error.raise_error(frame.data)
+        return super().feed(frame)
+
+
+def spark_parse_response(body: Json) -> ir.ChatResponse:
+    if (refusal := spark_error.error_in(body)) is not None:
+        raise refusal
+    return openai_chat_answer.parse_response(body)
+
+
+def spark_read_usage(body: bytes, headers: Headers) -> ir.Usage | None:
+    spark_error.raise_error(body)
+    return openai_chat.read_usage(body, headers)
+
+
+def spark_url(target: Target) -> str:
+    path = _SPARK_PATHS.get(target.model)
+    return by_client(target if path is None else replace(target, path=path + target.path.removeprefix("/v1")))
+
+
+SPARK_CHAT = replace(
+    openai_chat.CODEC,
+    watcher=SparkWatcher,
+    stream_parser=SparkParser,
+    parse_response=spark_parse_response,
+    read_usage=spark_read_usage,
+    parse_error=spark_error.parse_error,
 )
 
 # ---- balances ----
@@ -556,6 +608,8 @@ ADAPTORS = (
         "xunfei_v2",
         "iFlytek Spark V2 (HTTP, OpenAI-compatible)",
         "https://spark-api-open.xf-yun.com",
+        url=spark_url,
+        chat=SPARK_CHAT,
         has_stream_options=False,  # usage comes unasked with the last chunk
         owner="xunfeiv2",
     ),

@@ -96,7 +96,7 @@ def test_the_catalogue_names_each_model_once_and_its_first_owner() -> None:
     owners = adaptors.catalogue()
     assert owners["gpt-4o"] == "openai"
     assert owners["deepseek-chat"] == "deepseek"
-    assert owners["deepseek-r1"] == "baiduv2"  # the only listed type that offers it
+    assert owners["deepseek-r1"] == "ali"  # Baidu offers it as well, and comes later
     assert "google/gemini-2.0-flash-001" not in owners  # OpenRouter is not listed
     assert next(iter(owners)) == "gpt-3.5-turbo"
 
@@ -128,7 +128,10 @@ GATEWAY = "https://gateway.ai.cloudflare.com/v1/ACCOUNT/GATEWAY"
     [
         (lambda: url(1), "https://api.openai.com/v1/chat/completions"),
         (lambda: url(1, client_query="a=b&c"), "https://api.openai.com/v1/chat/completions?a=b&c"),
-        (lambda: url(1, client_path="/v1/messages", client_query="beta=true"), "https://api.openai.com/v1/chat/completions"),
+        (
+            lambda: url(1, client_path="/v1/messages", client_query="beta=true"),
+            "https://api.openai.com/v1/chat/completions",
+        ),
         (lambda: url(1, base_url=f"{GATEWAY}/openai"), f"{GATEWAY}/openai/chat/completions"),
         (lambda: url(8, base_url="https://h/prefix"), "https://h/prefix/v1/chat/completions"),
         (lambda: url(50, base_url="https://h/api/v4"), "https://h/api/v4/chat/completions"),
