@@ -231,18 +231,23 @@ def no_edits(model: str, mode: Mode) -> tuple[Edit, ...]:
 
 def bearer(request: UpstreamRequest, credentials: Credentials, now: float) -> UpstreamRequest:
     """`Authorization: Bearer <key>`, or the bought token where there is one."""
-    return replace(
-        request, headers={**request.headers, "Authorization": f"Bearer {credentials.token or credentials.key}"}
-    )
+    return _with_header(request, "Authorization", f"Bearer {credentials.token or credentials.key}")
 
 
 def header_key(name: str, prefix: str = "") -> Sign:
     """The key in a header of its own."""
 
     def sign(request: UpstreamRequest, credentials: Credentials, now: float) -> UpstreamRequest:
-        return replace(request, headers={**request.headers, name: prefix + credentials.key})
+        return _with_header(request, name, prefix + credentials.key)
 
     return sign
+
+
+def _with_header(request: UpstreamRequest, name: str, value: str) -> UpstreamRequest:
+    # Every request comes here; dataclasses.replace would cost ten times as much.
+    return UpstreamRequest(
+        method=request.method, url=request.url, headers={**request.headers, name: value}, body=request.body
+    )
 
 
 def join(target: Target) -> str:

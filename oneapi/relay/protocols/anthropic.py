@@ -78,7 +78,7 @@ class _Event(msgspec.Struct, gc=False):
     content_block: _Block | None = None
     message: _Message | None = None
     usage: dict[str, Any] | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw()
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
@@ -122,7 +122,7 @@ class Watcher:
                     return CONTENT
             case "message_stop":
                 return LAST
-            case _ if event.error is not None and (refusal := error_in(loads(frame.data))) is not None:
+            case _ if event.error and (refusal := error_in(loads(frame.data))) is not None:
                 raise refusal
         return NOTHING
 

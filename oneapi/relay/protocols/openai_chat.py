@@ -88,7 +88,7 @@ class _ToolCall(msgspec.Struct, gc=False):
 
 
 class _Audio(msgspec.Struct, gc=False):
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw()
     transcript: str | None = None
 
 
@@ -268,7 +268,7 @@ def _part_text(part: Any) -> str:
 
 
 class _Answer(msgspec.Struct, gc=False):
-    choices: msgspec.Raw | None = None
+    choices: msgspec.Raw = msgspec.Raw()
     usage: dict[str, Any] | None = None
     error: Any = None
 
@@ -280,7 +280,7 @@ def read_usage(body: bytes, headers: Headers) -> ir.Usage | None:
     """The usage a whole answer reports. Raises UpstreamRejected for an error inside a 200."""
     try:
         answer = _ANSWER.decode(body)
-        usage, error, has_choices = answer.usage, answer.error, answer.choices is not None
+        usage, error, has_choices = answer.usage, answer.error, bool(answer.choices)
     except msgspec.DecodeError:
         value = loads(body)
         usage, error, has_choices = value.get("usage"), value.get("error"), "choices" in value
