@@ -48,6 +48,7 @@ from oneapi.relay.protocols import (
 from oneapi.relay.protocols.function_tools import offered, plain_text
 from oneapi.relay.protocols.native_error import Meaning
 from oneapi.relay.protocols.openai_chat_parts import own
+from oneapi.relay.protocols.openai_shaped import ShapedParser
 from oneapi.relay.protocols.provider_json import loads
 from oneapi.relay.protocols.search_results import citations
 
@@ -219,14 +220,10 @@ def parse_response(body: Json) -> ir.ChatResponse:
     return openai_chat_answer.parse_response(_chunk({**body, "is_end": True}))
 
 
-class StreamParser:
+class StreamParser(ShapedParser):
     """Events of a stream; the piece with `is_end` is its last."""
 
-    __slots__ = ("_inner", "is_done")
-
-    def __init__(self) -> None:
-        self._inner = openai_chat_answer.StreamParser()
-        self.is_done = False
+    __slots__ = ()
 
     def feed(self, frame: Frame) -> Iterable[ir.Event]:
         if not frame.data:
@@ -234,10 +231,7 @@ class StreamParser:
         body = loads(frame.data)
         chunk = _chunk(body)
         self.is_done = bool(body.get("is_end"))
-        return self._inner.feed_chunk(chunk)
-
-    def finish(self) -> Iterable[ir.Event]:
-        return self._inner.finish()
+        return self.feed_chunk(chunk)
 
 
 _REASONS = {"normal": "stop", "function_call": "tool_calls"}

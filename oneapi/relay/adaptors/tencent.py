@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,6 +39,7 @@ from oneapi.relay.protocols import (
 from oneapi.relay.protocols.function_tools import offered, plain_text
 from oneapi.relay.protocols.native_error import Meaning
 from oneapi.relay.protocols.openai_chat_parts import data_url, own
+from oneapi.relay.protocols.openai_shaped import ShapedParser
 from oneapi.relay.protocols.provider_json import loads
 from oneapi.relay.protocols.search_results import citations
 
@@ -252,23 +254,16 @@ def parse_response(body: Json) -> ir.ChatResponse:
     return openai_chat_answer.parse_response(_chunk(body))
 
 
-class StreamParser:
+class StreamParser(ShapedParser):
     """Events of a stream; its events are answers with pieces of the text, and it ends with the body."""
 
-    __slots__ = ("_inner", "is_done")
-
-    def __init__(self) -> None:
-        self._inner = openai_chat_answer.StreamParser()
-        self.is_done = False
+    __slots__ = ()
 
     def feed(self, frame: Frame) -> Iterable[ir.Event]:
         data = frame.data.strip()
         if not data or data[:6] == b"[DONE]":
             return ()
-        return self._inner.feed_chunk(_chunk(loads(data)))
-
-    def finish(self) -> Iterable[ir.Event]:
-        return self._inner.finish()
+        return self.feed_chunk(_chunk(loads(data)))
 
 
 _NOT_OPENAIS = ("error_msg", "request_id", "search_info")
@@ -297,10 +292,15 @@ def _cited(choice: Any, sources: list[Json]) -> Any:
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
+@lru_cache(512)
+def _lowered_name(name: str) -> str:
+    return _WORD.sub("_", name).lower()
+
+
 def _lowered(value: Any) -> Any:
     """The value with all names in it as OpenAI spells names: ToolCalls is tool_calls."""
     if isinstance(value, dict):
-        return {_WORD.sub("_", name).lower(): _lowered(item) for name, item in value.items()}
+        return {_lowered_name(name): _lowered(item) for name, item in value.items()}
     return [_lowered(item) for item in value] if isinstance(value, list) else value
 
 

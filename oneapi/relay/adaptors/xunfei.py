@@ -42,8 +42,8 @@ from oneapi.relay.adaptor import (
 )
 from oneapi.relay.adaptors import default_models
 from oneapi.relay.framing import Frame
-from oneapi.relay.protocols import openai_chat_answer
 from oneapi.relay.protocols.function_tools import offered, plain_text
+from oneapi.relay.protocols.openai_shaped import ShapedParser
 from oneapi.relay.protocols.provider_json import dumps, loads
 from oneapi.relay.protocols.spark_error import error_in, parse_error
 
@@ -203,14 +203,10 @@ def _drops(request: ir.ChatRequest) -> frozenset[str]:
 # ---- the answer ----
 
 
-class StreamParser:
+class StreamParser(ShapedParser):
     """Events of frames, a line each."""
 
-    __slots__ = ("_inner", "is_done")
-
-    def __init__(self) -> None:
-        self._inner = openai_chat_answer.StreamParser()
-        self.is_done = False
+    __slots__ = ()
 
     def feed(self, frame: Frame) -> Iterable[ir.Event]:
         body = loads(frame.data)
@@ -230,10 +226,7 @@ class StreamParser:
             "usage": usage.get("text") if isinstance(usage, dict) else None,
         }
         self.is_done = is_last
-        return self._inner.feed_chunk(chunk)
-
-    def finish(self) -> Iterable[ir.Event]:
-        return self._inner.finish()
+        return self.feed_chunk(chunk)
 
 
 def _delta(choices: Json) -> Json:

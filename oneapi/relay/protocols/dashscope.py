@@ -24,6 +24,7 @@ from oneapi.relay.protocols import openai_chat_answer
 from oneapi.relay.protocols.dashscope_error import error_in, output_of, parse_error
 from oneapi.relay.protocols.function_tools import offered, plain_text
 from oneapi.relay.protocols.openai_chat_parts import data_url, own, render_call
+from oneapi.relay.protocols.openai_shaped import ShapedParser
 from oneapi.relay.protocols.provider_json import loads
 from oneapi.relay.protocols.search_results import citations
 
@@ -160,15 +161,14 @@ def parse_response(body: Json) -> ir.ChatResponse:
     return openai_chat_answer.parse_response(_chunk(body))
 
 
-class StreamParser:
+class StreamParser(ShapedParser):
     """Events of a stream; each of its events is an answer with a part of the text."""
 
-    __slots__ = ("_inner", "_is_cited", "is_done")
+    __slots__ = ("_is_cited",)
 
     def __init__(self) -> None:
-        self._inner = openai_chat_answer.StreamParser()
+        super().__init__()
         self._is_cited = False
-        self.is_done = False
 
     def feed(self, frame: Frame) -> Iterable[ir.Event]:
         if not frame.data:
@@ -180,10 +180,7 @@ class StreamParser:
                 raise error
         chunk = _chunk(body, is_cited=self._is_cited)
         self._is_cited = self._is_cited or "search_info" in body["output"]
-        return self._inner.feed_chunk(chunk)
-
-    def finish(self) -> Iterable[ir.Event]:
-        return self._inner.finish()
+        return self.feed_chunk(chunk)
 
 
 _HTTP_STATUS = re.compile(rb"^:HTTP_STATUS/(\d{3})", re.MULTILINE)

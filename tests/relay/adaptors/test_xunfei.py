@@ -18,7 +18,9 @@ from oneapi.relay.adaptor import Credentials, Json, Target, UpstreamRequest
 from oneapi.relay.adaptors import xunfei
 from oneapi.relay.framing import Frame
 from oneapi.relay.protocols import openai_chat_answer, spark_error
+from tests.relay import test_cases
 from tests.relay.native import dropped, exchange, meaning, rendered, streamed, told
+from tests.relay.world import Wait
 
 XUNFEI = adaptors.load()[18]
 CHAT = XUNFEI.endpoints["chat"].codec
@@ -252,6 +254,13 @@ def test_an_answer_that_stops_before_its_last_frame_is_garbled() -> None:
         streamed(CHAT, said({"content": "x"}, 1), "ndjson")
     with pytest.raises(UpstreamGarbled):
         streamed(CHAT, b"{}\n", "ndjson")
+
+
+def test_a_whole_answer_does_not_wait_for_the_server_to_close() -> None:
+    folder = test_cases.FOLDER / "xunfei" / "chat"
+    world, status, answer = test_cases.run(folder, test_cases.load(folder), lambda body: [body, Wait(10_000)])
+    assert (status, world.clock_s) == (200, 1000.0)
+    assert json.loads(answer) == json.loads((folder / "answer.json").read_bytes())
 
 
 # ---- errors ----
