@@ -28,7 +28,6 @@ from oneapi.relay.protocols.gemini_error import parse_error, render_error
 from oneapi.relay.protocols.gemini_request import CANNOT_CARRY, drops, parse_request, render_request
 from oneapi.relay.protocols.provider_json import loads
 
-
 _ABSENT = msgspec.Raw(b"null")  # a field may be Raw or null, but not of the type of both
 
 

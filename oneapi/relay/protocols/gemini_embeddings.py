@@ -75,11 +75,12 @@ def parse_predict(body: Json) -> ir.EmbeddingResponse:
         for row in (predictions if isinstance(predictions, list) else ())
     ]
     counts = [
-        statistics["token_count"]
+        count
         for row in rows
         if isinstance(row, dict)
         and isinstance(statistics := row.get("statistics"), dict)
-        and isinstance(statistics.get("token_count"), int | float)
+        and isinstance(count := statistics.get("token_count"), int | float)
+        and 0 <= count < 1e12
     ]
     usage = ir.Usage(input_tokens=int(sum(counts)), raw=body.get("metadata")) if counts else None
     return ir.EmbeddingResponse(vectors=_vectors(rows), usage=usage)

@@ -56,7 +56,8 @@ def _error_of(value: Any) -> Json | None:
 
 def _rejection(error: Json, status: int, headers: Mapping[str, str]) -> UpstreamRejected:
     word = str(error.get("status") or "")
-    details = [item for item in error.get("details") or () if isinstance(item, dict)]
+    details = error.get("details")
+    details = [item for item in details if isinstance(item, dict)] if isinstance(details, list) else []
     reason = next((str(item["reason"]) for item in details if item.get("reason")), "")
     known = provider_error.rejection(provider_error.words({"error": error}), status, headers)
     message, code = known.message, reason or word or error.get("code")

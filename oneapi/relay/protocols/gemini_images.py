@@ -77,7 +77,8 @@ def parse_response(body: Json) -> ir.ImageResponse:
     made: list[ir.MadeImage] = []
     usages: list[ir.Usage] = []
     refusal: UpstreamRejected | None = None
-    for answer in body.get("answers") or [body]:
+    answers = body.get("answers")  # those that `repeated` has put together
+    for answer in answers if isinstance(answers, list) else [body]:
         try:
             response = parse_answer(answer)
         except UpstreamRejected as error:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from oneapi.relay.adaptor import Edit, Field
-from oneapi.relay.edits import default
+from oneapi.relay.adaptor import Edit, Field, Json
 
 CATEGORIES = (
     "HARM_CATEGORY_HARASSMENT",
@@ -29,9 +28,13 @@ _GOOGLES = "default"
 
 
 def edits(fields: Mapping[str, str]) -> tuple[Edit, ...]:
-    """Sets the channel's threshold for every category."""
+    """Sets the channel's threshold for every category, where the request has none."""
     threshold = fields.get(FIELD.name) or FIELD.default
     if threshold.lower() == _GOOGLES:
         return ()
     settings = [{"category": category, "threshold": threshold} for category in CATEGORIES]
-    return (default("safetySettings", settings),)
+
+    def edit(body: Json) -> Json:
+        return body if body.get("safetySettings") is not None else {**body, "safetySettings": settings}
+
+    return (edit,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 from google.genai import types
 
-from oneapi.errors import UpstreamGarbled, UpstreamRejected
+from oneapi.errors import UpstreamError, UpstreamGarbled, UpstreamRejected
 from oneapi.relay import ir, routing
 from oneapi.relay.adaptor import LAST, Rendering
+from oneapi.relay.framing import Frame
 from oneapi.relay.protocols import gemini, gemini_embeddings, gemini_images, openai_chat
 from oneapi.relay.protocols.gemini_error import parse_error
 from oneapi.relay.protocols.gemini_schema import cleaned, of_google
@@ -197,6 +199,60 @@ def test_citations_are_told_as_annotations_with_places_in_characters() -> None:
     assert text.annotations == ({"type": "url_citation", "url_citation": citation},)
     assert text.text[:37] == "Pydantic AI Gateway is now available!"
     assert choice.extra["groundingMetadata"]["groundingChunks"][0]["web"]["uri"] == "https://ai.pydantic.dev"
+
+
+def _damaged(value: Any, rng: random.Random) -> Any:
+    """The value with one thing in it of a wrong type, away, or twice."""
+    if isinstance(value, dict) and value and rng.random() < 0.85:
+        name = rng.choice(sorted(value))
+        changed = {**value, name: _damaged(value[name], rng)}
+        if rng.random() < 0.1:
+            del changed[name]
+        return changed
+    if isinstance(value, list) and value and rng.random() < 0.85:
+        at = rng.randrange(len(value))
+        return [*value[:at], _damaged(value[at], rng), *value[at:]]
+    return rng.choice([None, True, -1, 10**30, 1.5, "", "\ud800", [], {}, [None], {"a": [1]}])
+
+
+@pytest.mark.parametrize("recording", GOOD)
+def test_a_damaged_answer_is_read_or_is_a_clean_upstream_error(recording: Recording) -> None:
+    rng = random.Random(recording.name)
+    for _ in range(40):
+        parser, watcher = gemini.StreamParser(), gemini.Watcher()
+        renderer = openai_chat.StreamRenderer(RENDERING)
+        with contextlib.suppress(UpstreamError):
+            for chunk in chunks_of(recording)[-3:]:
+                data = json.dumps(_damaged(chunk, rng)).encode()
+                with contextlib.suppress(UpstreamError):
+                    watcher.feed(Frame(data, data))
+                for event in parser.feed(Frame(data, data)):
+                    list(renderer.feed(event))
+            for event in parser.finish():
+                list(renderer.feed(event))
+            renderer.finish()
+        if isinstance(damaged := _damaged(chunks_of(recording)[-1], rng), dict):
+            with contextlib.suppress(UpstreamError):
+                gemini_images.parse_response(damaged)
+
+
+@pytest.mark.parametrize("name", ["gemini/embed", "gemini/embed-image", "vertex/embed", "vertex/embed-2"])
+def test_damaged_embeddings_are_read_or_are_a_clean_upstream_error(name: str) -> None:
+    rng = random.Random(name)
+    body = json.loads(one(name).body)
+    for _ in range(200):
+        damaged = _damaged(body, rng)
+        for parse in (gemini_embeddings.parse_batch, gemini_embeddings.parse_predict):
+            with contextlib.suppress(UpstreamError):
+                parse(damaged if isinstance(damaged, dict) else {})
+
+
+@pytest.mark.parametrize("recording", ERRORS)
+def test_a_damaged_refusal_is_still_one(recording: Recording) -> None:
+    rng = random.Random(recording.name)
+    for _ in range(100):
+        damaged = json.dumps(_damaged(json.loads(recording.body), rng)).encode()
+        assert parse_error(recording.status, {}, damaged).message
 
 
 # ---- a turn with its signatures, through an OpenAI client and back ----
