@@ -1,7 +1,8 @@
 """Baidu's Wenxin workshop, version 1 of its API (version 2 speaks OpenAI's protocol and is a row of the table).
 
-Source: https://cloud.baidu.com/doc/WENXINWORKSHOP (chat, embeddings, reranker, images, error codes; read 2026-11-25),
-the qianfan SDK 0.4.12; spec relay.md §8.8. A key pair buys an access token, which stands in the URL; the model is a
+Source: spec relay.md §8.8, the qianfan SDK 0.4.12 (parameters, paths, error codes; read 2026-11-25), and exchanges
+written from https://cloud.baidu.com/doc/WENXINWORKSHOP. Of the reranker and of images there is no such exchange; what
+is sent there is untried. A key pair buys an access token, which stands in the URL; the model is a
 part of the path. Errors come with status 200.
 
 A function call is the only one of its turn, so calls made in parallel are told as turns of their own, each followed by

@@ -1,8 +1,8 @@
 """Tencent Hunyuan, by Tencent Cloud's own API: capitalised names, requests signed with TC3-HMAC-SHA256.
 
-Source: https://cloud.tencent.com/document/api/1729/105701 (ChatCompletions), /102832 (GetEmbedding), /105925
-(TextToImageLite), /101843 (signature) and the SDK tencentcloud-sdk-python-hunyuan 3.1.180 (read 2026-11-25); spec
-relay.md §8.12. What is sent is an action, named in a header; all go to one path. Errors come with status 200, in a
+Source: the SDK tencentcloud-sdk-python-hunyuan 3.1.180 (fields and error codes of each action; read 2026-11-25), spec
+relay.md §8.12 and §11 (signature), and exchanges written from https://cloud.tencent.com/document/api/1729. Of images
+there is no such exchange. What is sent is an action, named in a header; all go to one path. Errors come with status 200, in a
 stream as `ErrorMsg`. An unknown field is refused, so nothing that the API does not list is sent.
 
 Not carried: a maximum of tokens (the API has none), response_format, top_k, n, penalties, logit_bias,

@@ -1,7 +1,8 @@
 """iFlytek Spark by WebSocket: one question, and its answer frame by frame; the URL is signed.
 
-Source: https://www.xfyun.cn/doc/spark/Web.html, /X1ws.html, /ImageUnderstanding.html and
-/general_url_authentication.html (read 2026-11-25), the SDK spark_ai_python 0.4.5; spec relay.md §8.10. The model's
+Source: spec relay.md §8.10 and §11 (signature), exchanges written from https://www.xfyun.cn/doc/spark/Web.html, the
+SDK spark_ai_python 0.4.5 and https://www.xfyun.cn/doc/spark/X1ws.html (read 2026-11-25). The addresses of X1.5 and X2
+are those that public clients use; pictures follow the SDK. The model's
 name, or the channel's `api_version`, tells the version, and that the path and the domain. Frames come as lines; the
 last has status 2, and the answer is whole with it, whenever the server closes.
 

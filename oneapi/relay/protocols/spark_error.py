@@ -1,6 +1,6 @@
 """iFlytek Spark's error codes, by WebSocket and by HTTP.
 
-Source: https://www.xfyun.cn/doc/spark/Web.html and /HTTP (error codes; read 2026-11-25), spec relay.md §9.6.
+Source: spec relay.md §9.6, and exchanges written from https://www.xfyun.cn/doc/spark/Web.html and /HTTP.
 """
 
 from __future__ import annotations
