@@ -2,8 +2,9 @@
 
 Source: recorded exchanges, Alibaba's Python SDK 2.0.2 (fields and paths of every mode), spec relay.md §8.7, and of
 https://www.alibabacloud.com/help/en/model-studio the pages qwen-api-via-dashscope and text-to-image-v2-api-reference
-(in part; all read 2026-11-25). Of media embeddings and of pictures in one call there is no recording. Each chat model is served by one of two endpoints, which
-its name tells: those that see or hear, and all Qwen since 3.5, by the one for media.
+(in part; all read 2026-11-25). Of media embeddings and of pictures in one call there is no recording. Each chat model
+is served by one of two endpoints, which its name tells: those that see or hear, and all Qwen since 3.5, by the one
+for media.
 
 Pictures are made by a task that is polled on the channel's own base URL, by newer models in one call. They come as
 links; where base64 is asked for, the links are followed.

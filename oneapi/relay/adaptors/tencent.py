@@ -2,8 +2,8 @@
 
 Source: the SDK tencentcloud-sdk-python-hunyuan 3.1.180 (fields and error codes of each action; read 2026-11-25), spec
 relay.md §8.12 and §11 (signature), and exchanges written from https://cloud.tencent.com/document/api/1729. Of images
-there is no such exchange. What is sent is an action, named in a header; all go to one path. Errors come with status 200, in a
-stream as `ErrorMsg`. An unknown field is refused, so nothing that the API does not list is sent.
+there is no such exchange. What is sent is an action, named in a header; all go to one path. Errors come with status
+200, in a stream as `ErrorMsg`. An unknown field is refused, so nothing that the API does not list is sent.
 
 Not carried: a maximum of tokens (the API has none), response_format, top_k, n, penalties, logit_bias,
 log-probabilities, parallel_tool_calls, user, metadata, names of speakers, sound, documents, thoughts of earlier turns

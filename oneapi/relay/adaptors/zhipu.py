@@ -1,9 +1,9 @@
 """Zhipu's GLM: version 4 of its API, which is near OpenAI's, and version 3 for the models of its time.
 
-Source: https://docs.z.ai/api-reference/api-code (error codes), the SDKs zhipuai 2.1.5 and zai-sdk 0.2.3 (paths, fields;
-all read 2026-11-25), recorded answers, exchanges written from https://docs.bigmodel.cn, and spec relay.md §8.9. Version
-4 takes the key as it is; by the SDKs it serves all models save ChatGLM's first generation. Version 3 wants a token
-signed with the key; it is as the specification has it, for no documentation of it is left.
+Source: https://docs.z.ai/api-reference/api-code (error codes), the SDKs zhipuai 2.1.5 and zai-sdk 0.2.3 (paths,
+fields; all read 2026-11-25), recorded answers, exchanges written from https://docs.bigmodel.cn, and spec relay.md
+§8.9. Version 4 takes the key as it is; by the SDKs it serves all models save ChatGLM's first generation. Version 3
+wants a token signed with the key; it is as the specification has it, for no documentation of it is left.
 
 Not carried by version 4: more than one picture at once; a JSON schema, which it takes no notice of. Not carried by
 version 3: all but texts, temperature and top_p.

@@ -1,7 +1,8 @@
 """Chat as DashScope has it: {model, input: {messages}, parameters}, for texts, and for pictures, sound and video.
 
 Source: recorded exchanges, Alibaba's Python SDK 2.0.2 (read 2026-11-25), and
-https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope. Messages, tools and choices are shaped as OpenAI's, so an answer is read as one of those.
+https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope. Messages, tools and choices are shaped as
+OpenAI's, so an answer is read as one of those.
 
 Not carried: logit_bias, frequency_penalty, user, metadata, names of speakers, sound as output; thoughts of earlier
 turns, which the models do not read; "required" where there is more than one tool (it becomes "auto"). The endpoint for
