@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from oneapi.errors import GatewayError, UpstreamRejected
 from oneapi.relay import ir
 from oneapi.relay.framing import Frame
+from oneapi.relay.records import record
 
 Mode = Literal[
     "chat",
@@ -37,7 +38,7 @@ Headers = Mapping[str, str]  # names in lower case
 # ---- requests and replies of the upstream side ----
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class UpstreamRequest:
     """One HTTP request to a provider, ready to go but for transport settings.
 
@@ -54,7 +55,7 @@ class UpstreamRequest:
         return replace(self, headers={**self.headers, **{k.replace("_", "-"): v for k, v in more.items()}})
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class WholeReply:
     """A provider's answer read to its end."""
 
@@ -75,7 +76,7 @@ class Pause:
 Flow = Generator[UpstreamRequest | Pause, WholeReply | None, UpstreamRequest | WholeReply]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Credentials:
     """A channel's key, its config fields, and, where the adaptor buys one, the access token of the moment."""
 
@@ -92,7 +93,7 @@ class BoughtToken:
     expires_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Target:
     """All that an upstream URL may depend on."""
 

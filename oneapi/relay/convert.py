@@ -23,6 +23,7 @@ from oneapi.relay.adaptor import Codec, Credentials, Edit, Endpoint, Json, Targe
 from oneapi.relay.exchange import Call, Channel, Route
 from oneapi.relay.head import Head
 from oneapi.relay.protocols import multipart
+from oneapi.relay.records import record
 
 Fidelity = Literal["verbatim", "patched", "translated"]
 
@@ -72,7 +73,7 @@ class ClientRequest:
         return self.codec.parse_request(self.json)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Converted:
     """The request as it goes to one route, and how its answer must come back."""
 

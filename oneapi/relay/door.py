@@ -37,6 +37,7 @@ from oneapi.relay.convert import dumps
 from oneapi.relay.dialects import error_json
 from oneapi.relay.exchange import Call, Ports, Reply
 from oneapi.relay.paths import Asked, asked
+from oneapi.relay.records import record
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def drain(grace_s: float) -> None:
         gevent.kill(live, Draining())
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Incoming:
     """A request as a server read it. `read_body(limit)` is called at most once; raises TooLarge beyond the limit."""
 

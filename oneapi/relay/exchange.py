@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from oneapi.relay import ir
 from oneapi.relay.adaptor import Adaptor, Mode, UpstreamRequest
 from oneapi.relay.head import Head
+from oneapi.relay.records import record
 
 if TYPE_CHECKING:
     from oneapi.options import Options
     from oneapi.relay.pricing import Price, PriceList
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Call:
     """What a client sent, but for its body: one request on a relay path."""
 
@@ -84,7 +85,7 @@ class Channel:
     header_overrides: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Route:
     """A channel that is ready to be tried for one call: `model` is the actual model, after the channel's mapping."""
 
@@ -93,7 +94,7 @@ class Route:
     price: Price
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Hold:
     """Quota taken from a user, and from a limited token, until the call is settled. A row of table `holds`."""
 
@@ -104,7 +105,7 @@ class Hold:
     token_quota: int  # 0 where the token is unlimited
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class LogEntry:
     """One row of table `logs` (spec management.md §1.5), with our own nullable columns last."""
 
@@ -129,7 +130,7 @@ class LogEntry:
     receipt: str | None = None  # JSON: how the price came about
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Settlement:
     """What becomes of a hold: `quota` is the whole cost; 0 gives all of it back.
 
@@ -202,7 +203,7 @@ class Exchange:
     is_settled: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Reply:
     """What the door answers with. `close` must be called once the body is done with, however it ended."""
 

@@ -5,12 +5,11 @@ A dialect's parser fills it from the body (or the form) without reading the conv
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from oneapi.relay.adaptor import Mode
+from oneapi.relay.records import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Head:
     """The facts that decide route, hold and fidelity. A fact the mode does not have keeps its default."""
 

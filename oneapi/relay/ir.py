@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from oneapi.relay.records import record
+
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 Extra = Mapping[str, Any]
@@ -33,7 +35,7 @@ class Seal:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Text:
     text: str
     annotations: tuple[Extra, ...] = ()  # citations, in OpenAI's `annotations` shape
@@ -202,7 +204,7 @@ class ChatRequest:
 # ---- usage ----
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Usage:
     """Token counts of one answer.
 
@@ -253,7 +255,7 @@ class ChatResponse:
     extra: Extra = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Begin:
     """The answer has begun; nothing of its content yet."""
 
@@ -263,7 +265,7 @@ class Begin:
     extra: Extra = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Open:
     """Part `index` of choice `choice` begins; `part` holds what is known of it (a tool call's id and name, say)."""
 
@@ -272,7 +274,7 @@ class Open:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Delta:
     """More of the open part: of its text, its tool arguments, or its audio's base64 data."""
 
@@ -291,13 +293,13 @@ class Amend:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Close:
     index: int
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Finish:
     """One choice is complete."""
 

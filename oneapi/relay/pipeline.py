@@ -122,10 +122,10 @@ def _reserve(exchange: Exchange, client: ClientRequest, routes: tuple[Route, ...
     """Holds what the dearest route may cost: by a cheap estimate, exactly only where that would refuse someone."""
     head, pre_consumed = client.head, ports.options().pre_consumed_quota
 
+    prices = {id(route.price): route.price for route in routes}.values()  # mostly one: a model's price is one object
+
     def dearest(input_tokens: int) -> int:
-        return max(
-            pricing.estimate(head, input_tokens, route.price, exchange.group_ratio, pre_consumed) for route in routes
-        )
+        return max(pricing.estimate(head, input_tokens, price, exchange.group_ratio, pre_consumed) for price in prices)
 
     def count_input() -> int:
         model = exchange.route.model if exchange.route else head.model

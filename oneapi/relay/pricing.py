@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any, Literal
 
 from oneapi.relay import ir
 from oneapi.relay.head import Head
 from oneapi.relay.pricelist import Price, PriceList
+from oneapi.relay.records import record
 
 __all__ = ["QUOTA_PER_USD", "Bill", "Line", "Price", "PriceList", "bill", "estimate", "recompute"]
 
@@ -37,7 +38,7 @@ _MAX_COUNT = 10**12  # of tokens or units in one answer; a provider that says mo
 _MAX_QUOTA = 10**18  # beyond it the database cannot add
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Line:
     """`count` of something, at `ratio` quota each, before the group's ratio."""
 
@@ -46,7 +47,7 @@ class Line:
     ratio: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Bill:
     """A cost and how it came about. `minimum` is what it was raised to where it would have been less."""
 

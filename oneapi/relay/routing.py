@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from oneapi.errors import (
@@ -21,6 +20,7 @@ from oneapi.errors import (
 )
 from oneapi.relay.adaptor import Mode
 from oneapi.relay.exchange import Channel, Directory, Route
+from oneapi.relay.records import record
 
 Blame = Literal["none", "count", "cool", "cool_model", "disable"]
 
@@ -100,7 +100,7 @@ def shuffled(tier: tuple[Channel, ...], rng: random.Random) -> Iterator[Channel]
         yield rest.pop()
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Verdict:
     """Whether another channel may be asked, and what this failure says about the channel.
 
