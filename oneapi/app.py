@@ -117,7 +117,12 @@ def _program(config: Config, databases: Databases) -> Program:
 
     snapshots = Snapshots(
         engine,
-        adaptors.load(),
+        adaptors.with_settings(
+            {
+                "gemini_safety_setting": config.gemini_safety_setting,
+                "gemini_version": config.gemini_version,
+            }
+        ),
         lambda options: PriceList.of(built_in, options),
         sync_s=config.sync_frequency,
         monotonic=time.monotonic,

@@ -339,7 +339,7 @@ class Config:
         "Relay", False, _flag, "Clients are sent the usage of every stream, asked for or not."
     )
     gemini_safety_setting: str = _variable("Relay", "BLOCK_NONE", _text, "Threshold sent to Gemini for each category.")
-    gemini_version: str = _variable("Relay", "v1", _text, "Version of Gemini's API for channels that state none.")
+    gemini_version: str = _variable("Relay", "v1beta", _text, "Version of Gemini's API for channels that state none.")
     tiktoken_cache_dir: str = _variable(
         "Relay",
         "",

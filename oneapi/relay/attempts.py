@@ -337,7 +337,7 @@ class Trial:
 
     def _rendering(self, route: Route) -> Rendering:
         return Rendering(
-            id=self.ports.new_id(),
+            id=self.dialect.id_prefix + self.ports.new_id(),
             created_at=int(self.ports.now()),
             model=route.model,
             wants_usage=self.client.head.wants_usage,

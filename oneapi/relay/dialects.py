@@ -37,6 +37,7 @@ class Dialect:
     head: Callable[[Call, bytes], Head]  # raises InvalidRequest
     stream_headers: tuple[tuple[str, str], ...] = SSE_HEADERS
     comment: bytes = b": keep-alive\n\n"
+    id_prefix: str = "chatcmpl-"  # of the id of an answer whose provider gave none
     last: bytes = b"data: [DONE]\n\n"  # how a stream tells that it is whole, where the provider did not
     render_error: Callable[[GatewayError], Json]
 

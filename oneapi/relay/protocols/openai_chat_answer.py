@@ -341,7 +341,7 @@ def render_response(response: ir.ChatResponse, rendering: Rendering) -> Json:
         "object": "chat.completion",
         "created": response.created_at or rendering.created_at,
         "model": response.model or rendering.model,
-        "choices": [_render_choice(number, choice) for number, choice in enumerate(response.choices)],
+        "choices": [_render_choice(number, choice, rendering.id) for number, choice in enumerate(response.choices)],
         **own(response.extra),
     }
     if response.usage is not None:
@@ -349,7 +349,7 @@ def render_response(response: ir.ChatResponse, rendering: Rendering) -> Json:
     return body
 
 
-def _render_choice(number: int, choice: ir.Choice) -> Json:
+def _render_choice(number: int, choice: ir.Choice, answer_id: str) -> Json:
     parts = choice.parts
     texts = [part for part in parts if isinstance(part, ir.Text)]
     message: Json = {"role": "assistant", "content": "".join(text.text for text in texts) if texts else None}
@@ -364,7 +364,9 @@ def _render_choice(number: int, choice: ir.Choice) -> Json:
     if images := [render_image(part) for part in parts if isinstance(part, ir.Image)]:
         message["images"] = images
     if calls := [part for part in parts if isinstance(part, ir.ToolCall)]:
-        message["tool_calls"] = [render_call(call, call.id or _call_id(number, at)) for at, call in enumerate(calls)]
+        message["tool_calls"] = [
+            render_call(call, call.id or _call_id(answer_id, number, at)) for at, call in enumerate(calls)
+        ]
     return {
         "index": number,
         "message": message,
@@ -384,9 +386,10 @@ def _render_audio(audio: ir.Audio) -> Json:
     return {name: value for name, value in fields.items() if value}
 
 
-def _call_id(choice: int, place: int) -> str:
-    """An id for a call that its provider gave none; it need only differ within the answer."""
-    return f"call_{choice}_{place}"
+def _call_id(answer_id: str, choice: int, place: int) -> str:
+    """An id for a call that its provider gave none. It differs within the conversation, as results are paired by it,
+    and stays below the 40 characters that OpenAI takes."""
+    return f"call_{answer_id[-24:]}_{choice}_{place}"
 
 
 @dataclass(slots=True)
@@ -476,7 +479,7 @@ class StreamRenderer:
                 line = self._lines[event.choice]
                 place = self._places[key] = line.calls
                 line.calls += 1
-                opening = render_call(call, call.id or _call_id(event.choice, place))
+                opening = render_call(call, call.id or _call_id(self._rendering.id, event.choice, place))
                 yield self._chunk(event.choice, {"tool_calls": [{"index": place, **opening}]})
             case ir.Audio() as audio if rendered := _render_audio(audio):
                 yield self._chunk(event.choice, {"audio": rendered})

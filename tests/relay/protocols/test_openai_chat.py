@@ -635,7 +635,7 @@ def test_a_stream_for_a_client_has_its_form() -> None:
     frames = SSE().feed(streamed(response))
     assert frames[-1].data == b"[DONE]"
     chunks = [json.loads(f.data) for f in frames[:-1]]
-    opening = {"id": "call_0_0", "type": "function", "function": {"name": "f", "arguments": ""}}
+    opening = {"id": "call_chatcmpl-1_0_0", "type": "function", "function": {"name": "f", "arguments": ""}}
     assert {c["id"] for c in chunks} == {"msg_1"}
     assert {c["object"] for c in chunks} == {"chat.completion.chunk"}
     assert {(c["created"], c["model"]) for c in chunks} == {(1700000000, "claude")}
