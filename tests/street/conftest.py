@@ -1,3 +1,4 @@
+from tests.street.shop import shop
 from tests.street.upstreams import mock
 
-__all__ = ["mock"]
+__all__ = ["mock", "shop"]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import NullPool, Select, Update, create_engine, func, select, update
 
 from oneapi.database import open_databases
@@ -19,9 +20,31 @@ from oneapi.services import bootstrap, channels, settings
 from oneapi.services.audit import SYSTEM as PROGRAM
 from oneapi.services.logs import CONSUMPTION, MANAGEMENT, SYSTEM, TOP_UP
 from tests.gateway import ROOT_ACCESS_TOKEN, ROOT_API_KEY, Gateway
-from tests.servers import FreshDatabase, free_port
+from tests.servers import DatabaseServer, FreshDatabase, free_port, sqlite_database
 from tests.street.clients import Heard
 from tests.street.console import UNLIMITED, Console
+from tests.street.upstreams import INPUT_TOKENS, OUTPUT_TOKENS, MockUpstream
+
+# Models of the mock (bench/README.md) that channels of `shop` offer. None has a price, so that each costs RATIO.
+QUICK = "mock-n5-d10-f100"
+ENDLESS = "mock-n3000-d10"
+SLOW = "mock-slow"  # slower than RELAY_TIMEOUT allows
+TROUBLESOME = (
+    "mock-n4-d5",
+    "mock-n16-d10",
+    "mock-e400",
+    "mock-e401-p50",
+    "mock-e429-p50",
+    "mock-e500-p50",
+    "mock-e503",
+    "mock-hang-p50",
+    "mock-n8-d5-cut",
+    "mock-n8-d5-cut-p50",
+    SLOW,
+)
+MODELS = (QUICK, ENDLESS, *TROUBLESOME)
+RATIO = 30
+COST = (INPUT_TOKENS + OUTPUT_TOKENS) * RATIO  # of one whole answer of the mock
 
 _WAIT_S = 30
 _NOTHING: Mapping[str, str] = {}
@@ -91,12 +114,14 @@ class Shop(Console):
         assert [request_id for request_id, rows in charges.items() if len(rows) != 1] == []
         for client in heard:
             if client.is_answered:
-                assert charges[client.request_id][0].quota > 0
+                assert charges[client.request_id][0].quota > 0, client
             elif client.status >= 400:
-                assert client.request_id not in charges
+                assert client.request_id not in charges, (client, self.receipt(client))
         for user_id in users:
             assert self.balance(user_id) + self.charged(user_id) == self.credited(user_id)
         assert self.verify() == ""
+        _, crash, rest = self.gateway.log().partition("Traceback")
+        assert not crash, crash + rest[:5000]
 
     def verify(self) -> str:
         """What `oneapi verify` finds."""
@@ -146,6 +171,22 @@ def opened(
     more = {"BIND": f"127.0.0.1:{free_port()}", "WEB_CONCURRENCY": "2", **UNLIMITED, **place, **environ}
     with Gateway(folder, more) as gateway, Shop(gateway, database) as shop:
         yield shop
+
+
+@pytest.fixture(scope="session", params=["sqlite", "mariadb", "postgres"])
+def shop(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, mock: MockUpstream
+) -> Iterator[Shop]:
+    """A shop on each kind of database, which tests share. Its three channels lead to the mock, tried in this order."""
+    folder = tmp_path_factory.mktemp("shop")
+    if request.param == "sqlite":
+        database = sqlite_database(folder)
+    else:
+        server: DatabaseServer = request.getfixturevalue(request.param)
+        database = server.fresh()
+    goods = [{"base_url": mock.url, "models": ",".join(MODELS), "priority": number} for number in (3, 2, 1)]
+    with opened(folder, database, goods, {"PreConsumedQuota": "150"}, RELAY_TIMEOUT="1") as running:
+        yield running
 
 
 def stock(database: FreshDatabase, goods: Iterable[Goods], options: Mapping[str, str]) -> None:

@@ -3,48 +3,27 @@ workers, on each kind of database."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import cycle, islice
 
 import gevent
-import pytest
 from sqlalchemy import update
 
 from oneapi.models import User
-from tests.servers import DatabaseServer, sqlite_database
 from tests.street.clients import Heard, ask
-from tests.street.shop import Shop, opened
-from tests.street.upstreams import INPUT_TOKENS, OUTPUT_TOKENS, MockUpstream
+from tests.street.shop import COST, QUICK, Shop
 
-MODEL = "mock-n5-d10-f100"  # answers after 0.1 s, so that many requests hold quota at once
-RATIO = 30  # the price of a model without one
-COST = (INPUT_TOKENS + OUTPUT_TOKENS) * RATIO
 # Enough for twenty answers, and not for one more. A request holds more than it costs, but never twice as much: so the
 # twentieth still fits when it comes alone.
 CREDIT = 21 * COST - 1
 REQUESTS = 300
 
 
-@pytest.fixture(scope="module", params=["sqlite", "mariadb", "postgres"])
-def shop(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, mock: MockUpstream
-) -> Iterator[Shop]:
-    folder = tmp_path_factory.mktemp("shop")
-    if request.param == "sqlite":
-        database = sqlite_database(folder)
-    else:
-        server: DatabaseServer = request.getfixturevalue(request.param)
-        database = server.fresh()
-    with opened(folder, database, [{"base_url": mock.url, "models": MODEL}], {"PreConsumedQuota": "150"}) as running:
-        yield running
-
-
 def spend(shop: Shop, *keys: str) -> list[Heard]:
     """Three hundred requests at once, then one after another until one is refused."""
-    calls = [gevent.spawn(ask, shop.url, key, MODEL) for key in islice(cycle(keys), REQUESTS)]
+    calls = [gevent.spawn(ask, shop.url, key, QUICK) for key in islice(cycle(keys), REQUESTS)]
     heard = [call.get() for call in gevent.joinall(calls, raise_error=True)]
     while heard[-1].status == 200 or len(heard) == REQUESTS:
-        heard.append(ask(shop.url, keys[0], MODEL))
+        heard.append(ask(shop.url, keys[0], QUICK))
     return heard
 
 
@@ -90,16 +69,16 @@ def test_a_limited_token_stops_at_its_limit(shop: Shop) -> None:
 def test_streams_are_held_to_the_balance_too(shop: Shop) -> None:
     user = shop.user(quota=CREDIT)
     key = shop.token(user)
-    calls = [gevent.spawn(ask, shop.url, key, MODEL, stream=True, with_usage=True) for _ in range(100)]
+    calls = [gevent.spawn(ask, shop.url, key, QUICK, stream=True, with_usage=True) for _ in range(100)]
     heard = [call.get() for call in gevent.joinall(calls, raise_error=True)]
     while heard[-1].status == 200 or len(heard) == 100:
-        heard.append(ask(shop.url, key, MODEL, stream=True, with_usage=True))
+        heard.append(ask(shop.url, key, QUICK, stream=True, with_usage=True))
     check(shop, heard, user.id, "insufficient_user_quota")
 
 
 def test_verify_finds_money_that_was_made_or_lost(shop: Shop) -> None:
     user = shop.user(quota=CREDIT)
-    answered = ask(shop.url, shop.token(user), MODEL)
+    answered = ask(shop.url, shop.token(user), QUICK)
     shop.check([answered], user.id)
     shop.tamper(update(User).where(User.id == user.id).values(quota=User.quota + 7))
     has, should = CREDIT - COST + 7, CREDIT - COST
