@@ -105,6 +105,12 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "action_unknown": ("There is no such action: {action}", "未知的操作：{action}"),
     "quota_negative": ("the quota must not be negative", "额度不能为负数"),
     "quota_too_large": ("the quota is too large", "额度过大"),
+    "group_name_invalid": ("a group needs a name, without commas", "分组需要名称，且不能包含逗号"),
+    "group_ratio_invalid": ("a ratio is a number of at least 0", "倍率必须是不小于 0 的数字"),
+    "group_has_users": (
+        "Group {group} still has {count} users: move them to another group first",
+        "分组 {group} 中还有 {count} 个用户：请先将他们移到其他分组",
+    ),
     # ---- tokens ----
     "token_name_too_long": ("a token's name has at most {limit} characters", "令牌名称最多 {limit} 个字符"),
     "subnet_invalid": (

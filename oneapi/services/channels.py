@@ -24,6 +24,7 @@ from oneapi.services.health import Change as HealthChange
 from oneapi.services.numbers import id_of
 from oneapi.services.paging import Listing, Page, listed
 from oneapi.services.refusal import Refusal, invalid_input
+from oneapi.services.roles import ROOT
 from oneapi.services.rows import AnyRow, inserted_id
 
 ENABLED, DISABLED, AUTO_DISABLED = 1, 2, 3
@@ -144,6 +145,37 @@ def update_one(engine: Engine, actor: Actor, fields: ChannelFields, *, now: int)
         if "status" in changed:
             changed.update(status_reason=None, status_time=now)
         return _write(connection, actor, stored, changed, now)
+
+    return run_write(engine, work)
+
+
+def copy_one(engine: Engine, actor: Actor, channel_id: int, name: str, *, now: int) -> int:
+    """A second channel like this one, key and all, switched off until somebody has looked at it. Returns its id."""
+
+    def work(connection: Connection) -> int:
+        stored = _stored(connection, channel_id)
+        copied = (*_KEPT_WHEN_EMPTY, *_WRITTEN_WHEN_PRESENT)
+        values = {column: getattr(stored, column) for column in copied} | {"name": name, "status": DISABLED}
+        _check_widths(values, engine.dialect.name)
+        inserted = connection.execute(insert(Channel).values(created_time=now, **values))
+        copy_id = inserted_id(inserted)
+        _write_abilities(connection, _stored(connection, copy_id))
+        audit.record(connection, actor, f"copied channel {channel_id} to {copy_id} ({name})", now=now)
+        revisions.bump(connection, "channels")
+        return copy_id
+
+    return run_write(engine, work)
+
+
+def reveal_key(engine: Engine, actor: Actor, channel_id: int, *, now: int) -> str:
+    """A channel's key in clear, for root alone; that it was looked at is recorded."""
+    if actor.role != ROOT:
+        raise Refusal("role_too_low")
+
+    def work(connection: Connection) -> str:
+        stored = _stored(connection, channel_id)
+        audit.record(connection, actor, f"looked at the key of channel {channel_id} ({stored.name})", now=now)
+        return stored.key or ""
 
     return run_write(engine, work)
 
