@@ -271,18 +271,24 @@ class _Connection:
             head.append("Connection: close\r\n")
         body = answered.body
         if isinstance(body, tuple):
-            self._client.sendall("".join((*head, "\r\n")).encode("latin-1", "replace") + b"".join(body))
+            self._write("".join((*head, "\r\n")).encode("latin-1", "replace") + b"".join(body))
             return
         is_chunked = self._parser.get_http_version() == "1.1"
         head.append("Transfer-Encoding: chunked\r\n\r\n" if is_chunked else "\r\n")
         before = "".join(head).encode("latin-1", "replace")
-        send = self._client.sendall
+        write = self._write
         for data in body:
             if data:
-                send(b"%s%x\r\n%s\r\n" % (before, len(data), data) if is_chunked else before + data)
+                write(b"%s%x\r\n%s\r\n" % (before, len(data), data) if is_chunked else before + data)
                 before = b""
         if before or is_chunked:
-            send(before + _LAST_CHUNK if is_chunked else before)
+            write(before + _LAST_CHUNK if is_chunked else before)
+
+    def _write(self, data: bytes) -> None:
+        # Nearly always the kernel takes it all; sendall alone would first ask for the size of the socket's buffer.
+        sent = self._client.send(data)
+        if sent < len(data):
+            self._client.sendall(memoryview(data)[sent:])
 
 
 @lru_cache(maxsize=64)
