@@ -2,10 +2,12 @@
 
     python bench/ledger.py                                        SQLite in a new folder beside this file
     python bench/ledger.py --processes 2                          two workers on one file
+    python bench/ledger.py --processes 2 --rate 500               as many calls a second in each, come what may
     python bench/ledger.py --url mysql+pymysql://… --users 50     a database that may be filled and emptied
 
-All greenlets reserve and settle without a pause, which is more than any gateway does with its time: figures for
-latency are those of a full queue. Tables are made where they are missing, and rows of earlier runs deleted.
+Without --rate, all greenlets reserve and settle without a pause, more than any gateway could do beside its work:
+latency is then that of a full queue. CPU is what the ledger takes in all threads, without the bench's own calls.
+Tables are made where they are missing, and rows of earlier runs deleted.
 """
 
 from gevent import monkey
@@ -14,13 +16,14 @@ monkey.patch_all()
 
 # ruff: noqa: E402
 import argparse
+import itertools
 import json
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import gevent
@@ -32,6 +35,7 @@ from oneapi.database import open_engine
 from oneapi.extensions import db
 from oneapi.models import Channel, Hold, Log, Token, User
 from oneapi.relay.exchange import Caller, LogEntry, Settlement
+from oneapi.relay.exchange import Hold as Held
 from oneapi.services.quota import Ledger
 
 RECEIPT = json.dumps(
@@ -54,6 +58,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--users", type=int, default=1, help="among whom the calls are spread")
     parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rate", type=float, default=0, help="calls a second in each process, at random moments")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child is not None:
@@ -62,7 +67,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=Path(__file__).parent, prefix="ledger-") as folder:
         given.url = given.url or f"sqlite:///{folder}/bench.db"
         prepare(create_engine(given.url), given.users)
-        arguments = [f"--{name}={getattr(given, name)}" for name in ("url", "greenlets", "users", "seconds")]
+        arguments = [f"--{name}={getattr(given, name)}" for name in ("url", "greenlets", "users", "seconds", "rate")]
         children = [
             subprocess.Popen([sys.executable, __file__, *arguments, f"--child={number}"], stdout=subprocess.PIPE)
             for number in range(given.processes)
@@ -88,12 +93,29 @@ def prepare(engine: Engine, users: int) -> None:
     engine.dispose()
 
 
+class Nothing:
+    """A ledger that does nothing: what is left is the bench's own work."""
+
+    def reserve(self, caller: Caller, quota: int, request_id: str) -> Held:
+        return Held(request_id, caller.user_id, caller.token_id, quota, quota)
+
+    def settle(self, hold: Held, settlement: Settlement) -> None:
+        pass
+
+
 def run(engine: Engine, given: argparse.Namespace) -> dict[str, float]:
     folder = Path(engine.url.database or ".").parent if engine.dialect.name == "sqlite" else Path(__file__).parent
-    ledger = Ledger(engine=engine, spool_dir=folder, worker_id=f"bench-{given.child}")
+    own = measure(Nothing(), given, seconds=0.5)
+    ledger = Ledger(engine=engine, spool_dir=folder / "spool", worker_id=f"bench-{given.child}")
     ledger.start()
+    figures = measure(ledger, given, seconds=given.seconds)
+    ledger.stop()
+    return figures | {name: figures[name] - own[name] for name in ("cpu_us", "loop_us")}
+
+
+def measure(ledger: Ledger | Nothing, given: argparse.Namespace, *, seconds: float) -> dict[str, float]:
     latencies: list[float] = []
-    until = time.monotonic() + given.seconds
+    until = time.monotonic() + seconds
 
     def call(number: int) -> None:
         user = number % given.users + 1
@@ -101,32 +123,43 @@ def run(engine: Engine, given: argparse.Namespace) -> dict[str, float]:
             user_id=user, username=f"user{user}", group="default", role=1, user_quota=0,
             token_id=user, token_name="default", token_quota=0, is_unlimited=False,
         )  # fmt: skip
+        request_id = f"20260101{given.child:04}{number:012}"
         log = LogEntry(
-            user_id=user, created_at=int(time.time()), type=2, content="0.07 x 1.00 x 4.00", username=f"user{user}",
-            token_name="default", model_name="gpt-4o-mini", quota=106, prompt_tokens=812, completion_tokens=214,
-            channel_id=1, elapsed_time=1812, is_stream=True, token_id=user, first_token_ms=312,
-            requested_model="gpt-4o-mini", receipt=RECEIPT,
+            user_id=user, created_at=int(time.time()), type=2, content="倍率：0.07 × 1.00 × 4.00",
+            username=f"user{user}", token_name="default", model_name="gpt-4o-mini", quota=106, prompt_tokens=812,
+            completion_tokens=214, channel_id=1, elapsed_time=1812, is_stream=True, token_id=user, first_token_ms=312,
+            requested_model="gpt-4o-mini", receipt=RECEIPT, request_id=request_id,
         )  # fmt: skip
-        count = 0
-        while time.monotonic() < until:
-            count += 1
-            request_id = f"20260101000000{given.child}{number:05}{count:08}"
-            started = time.monotonic()
-            hold = ledger.reserve(caller, 4000, request_id)
-            reserved = time.monotonic()
-            ledger.settle(hold, Settlement(quota=106, channel_id=1, log=replace(log, request_id=request_id)))
-            latencies.append(reserved - started)
-            latencies.append(time.monotonic() - reserved)
+        started = time.monotonic()
+        hold = ledger.reserve(caller, 4000, request_id)
+        reserved = time.monotonic()
+        if given.rate:
+            gevent.sleep(random.uniform(0.005, 0.05))
+        answered = time.monotonic()
+        ledger.settle(hold, Settlement(quota=106, channel_id=1, log=log))
+        latencies.append(reserved - started)
+        latencies.append(time.monotonic() - answered)
 
+    def calls_without_pause() -> None:
+        while time.monotonic() < until:
+            call(next(numbers))
+
+    numbers = itertools.count()
     started, cpu, loop = time.monotonic(), time.process_time(), time.thread_time()
-    gevent.joinall([gevent.spawn(call, number) for number in range(given.greenlets)], raise_error=True)
-    seconds, cpu, loop = time.monotonic() - started, time.process_time() - cpu, time.thread_time() - loop
-    ledger.stop()
+    if given.rate:
+        calls = []
+        while time.monotonic() < until:
+            gevent.sleep(random.expovariate(given.rate))
+            calls.append(gevent.spawn(call, next(numbers)))
+    else:
+        calls = [gevent.spawn(calls_without_pause) for _ in range(given.greenlets)]
+    gevent.joinall(calls, raise_error=True)
+    elapsed, cpu, loop = time.monotonic() - started, time.process_time() - cpu, time.thread_time() - loop
     pairs = len(latencies) // 2
     cuts = statistics.quantiles(latencies, n=100)
     return {
         "pairs": pairs,
-        "rate": pairs / seconds,
+        "rate": pairs / elapsed,
         "cpu_us": cpu / pairs * 1e6,
         "loop_us": loop / pairs * 1e6,
         "p50": cuts[49] * 1e3,

@@ -208,17 +208,18 @@ class Writer:
                 operation.is_alone = True
             self._queue.extendleft(reversed(batch))
             return
-        _log.error("The ledger could not write an operation.", exc_info=error)
         match batch[0]:
             case Settle() as settle:
                 self._simplify(settle, error)
             case operation:
+                _log.error("The ledger could not write an operation.", exc_info=error)
                 self._finish(operation, _failed())
 
     def _simplify(self, settle: Settle, error: Exception) -> None:
         """The money is charged even if the database does not take the words of its log row."""
         log = settle.settlement.log
         if log is not None and (plain_log := plain(log)) != log:
+            _log.warning("A log row is written in ASCII, because the database refuses it as it is: %s", error)
             settle.settlement = replace(settle.settlement, log=plain_log)
             settle.is_alone = True
             self._queue.appendleft(settle)

@@ -60,7 +60,7 @@ class Spool:
 
     def reject(self, entry: Entry, reason: BaseException) -> None:
         """Keeps a settlement that no database takes, for a person to look at."""
-        _log.error("A settlement cannot be written and was put into %s: %s", _REJECTED, reason)
+        _log.error("A settlement cannot be written and was put into %s.", _REJECTED, exc_info=reason)
         self._reject(msgspec.json.encode(entry))
 
     @contextmanager
