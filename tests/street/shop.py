@@ -74,6 +74,11 @@ class Shop(Console):
         """What a limited token may still spend."""
         return self.number(select(Token.remain_quota).where(Token.key == key.removeprefix("sk-")))
 
+    def charged_to(self, key: str) -> int:
+        """The sum of all charges to a token."""
+        token = select(Token.id).where(Token.key == key.removeprefix("sk-")).scalar_subquery()
+        return self.number(select(func.sum(Log.quota)).where(Log.type == CONSUMPTION, Log.token_id == token))
+
     def holds(self) -> int:
         """How many holds are open."""
         return self.number(select(func.count()).select_from(Hold).where(Hold.released_at.is_(None)))
