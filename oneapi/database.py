@@ -11,7 +11,8 @@ import logging
 import random
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ParamSpec, TypeVar, cast
@@ -23,11 +24,12 @@ from flask import Flask
 from gevent.lock import RLock
 from pymysql.constants import ER
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from oneapi.config import Config, ConfigError
 from oneapi.dsn import url_of
+from oneapi.errors import Unavailable
 from oneapi.extensions import db
 
 T = TypeVar("T")
@@ -256,6 +258,17 @@ def is_unavailable(error: BaseException) -> bool:
     if state is None:
         return isinstance(error.orig, (psycopg.OperationalError, psycopg.InterfaceError))
     return error.connection_invalidated or state.startswith(_POSTGRESQL_AWAY)
+
+
+@contextmanager
+def told_when_away() -> Iterator[None]:
+    """Within it a database that cannot serve now raises Unavailable, which callers are told, and not its own error."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        if is_unavailable(error):
+            raise Unavailable("The database does not answer. Please try again in a few seconds.") from error
+        raise
 
 
 def is_hopeless(error: BaseException) -> bool:

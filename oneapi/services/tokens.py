@@ -20,7 +20,7 @@ from msgspec import UNSET, UnsetType
 from sqlalchemy import Connection, Engine, delete, exists, insert, or_, select, update
 
 from oneapi.config import Network
-from oneapi.database import run_write
+from oneapi.database import run_write, told_when_away
 from oneapi.errors import Forbidden, InvalidRequest, Unauthenticated
 from oneapi.models import Hold, Token, User
 from oneapi.relay.exchange import Caller
@@ -300,7 +300,8 @@ class TokenCache:
         if entry is not None and entry[0] > self._monotonic():
             return entry[1]
         entries = self._entries
-        found = find_by_key(self._engine, key)
+        with told_when_away():
+            found = find_by_key(self._engine, key)
         if found is None:
             entries.pop(key, None)
             return None
@@ -322,8 +323,8 @@ def authenticate_key(
 ) -> Caller:
     """Who calls with this credential: `[Bearer ][sk-]<key>[-<channel id>]`.
 
-    Raises Unauthenticated (unknown, unusable, expired or used up), Forbidden (network, ban, model, pinned channel) and
-    InvalidRequest (a pinned channel that is no number). Source: spec relay.md §2.1 and §2.2, checks in that order.
+    Raises Unauthenticated (unknown, unusable, expired or used up), Forbidden (network, ban, model, pinned channel),
+    InvalidRequest (a pinned channel that is no number) and Unavailable (the database is away). Source: spec relay.md §2.1 and §2.2, checks in that order.
     """
     key, suffix = parse_credential(credential)
     if not key:
@@ -334,7 +335,8 @@ def authenticate_key(
     try:
         caller = authorize(found, client_ip=client_ip, now=now, model=model)
     except _Spent as spent:
-        _retire(engine, found, spent.becomes)
+        with told_when_away():
+            _retire(engine, found, spent.becomes)
         cache.forget(key)
         raise
     return caller if suffix is None else _pinned(caller, suffix)
