@@ -335,6 +335,12 @@ class Config:
     user_content_request_timeout: int = _variable(
         "Relay", 30, _number(1), "Seconds for fetching an image that a user refers to."
     )
+    allow_private_fetch: bool = _variable(
+        "Relay",
+        False,
+        _flag_any_case,
+        "Images that users refer to may be fetched from private addresses, too: for networks without the internet.",
+    )
     enforce_include_usage: bool = _variable(
         "Relay", False, _flag, "Clients are sent the usage of every stream, asked for or not."
     )

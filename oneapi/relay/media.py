@@ -82,7 +82,7 @@ class Fetcher:
     def __init__(self, config: Config, *, make_tls: Callable[[], SSLContext] = tls_context) -> None:
         self._timeout_s = float(config.user_content_request_timeout)
         self._proxy = config.user_content_request_proxy
-        self._may_be_private = bool(getattr(config, "allow_private_fetch", False))
+        self._may_be_private = config.allow_private_fetch
         self._client = Client(Limits(), make_tls=make_tls)
 
     def fetch(self, url: str) -> ir.Image:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import ipaddress
-from types import SimpleNamespace
 from typing import Any
 
 import gevent
@@ -24,7 +23,7 @@ URL = "https://user:secret@example.com/a.png?signature=secret#secret"
 
 def fetcher(*, is_open: bool = True, timeout_s: int = 5, proxy: str = "", **more: Any) -> Fetcher:
     """A fetcher that may, or may not, reach this machine."""
-    config: Any = SimpleNamespace(
+    config = Config(
         user_content_request_timeout=timeout_s, user_content_request_proxy=proxy, allow_private_fetch=is_open
     )
     return Fetcher(config, **more)
