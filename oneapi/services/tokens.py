@@ -324,7 +324,9 @@ def authenticate_key(
     """Who calls with this credential: `[Bearer ][sk-]<key>[-<channel id>]`.
 
     Raises Unauthenticated (unknown, unusable, expired or used up), Forbidden (network, ban, model, pinned channel),
-    InvalidRequest (a pinned channel that is no number) and Unavailable (the database is away). Source: spec relay.md §2.1 and §2.2, checks in that order.
+    InvalidRequest (a pinned channel that is no number) and Unavailable (the database is away).
+
+    Source: spec relay.md §2.1 and §2.2, checks in that order.
     """
     key, suffix = parse_credential(credential)
     if not key:
