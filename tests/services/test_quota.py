@@ -54,12 +54,14 @@ def test_unlimited_token_counts_what_it_used_and_keeps_its_allowance(books: Book
 def test_settles_once_however_often_it_is_called(books: Books) -> None:
     books.add_user(quota=1000)
     limited = books.add_token(quota=500)
-    with books.ledger() as ledger:
+    wire = Wire(books)
+    with books.ledger(driver=wire.driver()) as ledger:
         hold = ledger.reserve(limited, 100, "r1")
         callers = Group()
         for _ in range(5):
             callers.spawn(ledger.settle, hold, cost(30, "r1"))
         callers.join(raise_error=True)
+        assert wire.commits == 2  # they were one batch, decided by itself
         ledger.settle(hold, cost(30, "r1"))
     assert (books.user(), books.token(), books.channel(), books.charges()) == ((970, 30, 1), (470, 30), 30, (1, 30))
 
@@ -357,7 +359,8 @@ def test_one_who_is_refused_does_not_cost_the_others_of_his_batch(books: Books) 
     books.add_user(2, quota=100)
     poor = books.add_token(1, 1, quota=15)
     rich = books.add_token(2, 2)
-    with books.ledger() as ledger:
+    wire = Wire(books)
+    with books.ledger(driver=wire.driver()) as ledger:
         calls = [
             gevent.spawn(_tried, ledger.reserve, poor, 10, "p1"),
             gevent.spawn(_tried, ledger.reserve, rich, 60, "q1"),
@@ -367,6 +370,7 @@ def test_one_who_is_refused_does_not_cost_the_others_of_his_batch(books: Books) 
             gevent.spawn(_tried, ledger.reserve, rich, 40, "q3"),
         ]
         outcomes = [call.get() for call in calls]
+    assert wire.commits == 1
     codes = [outcome.code if isinstance(outcome, GatewayError) else "" for outcome in outcomes]
     assert codes == ["", "", "pre_consume_token_quota_failed", "insufficient_user_quota", "", ""]
     # The part of the user whose token refused came back.
