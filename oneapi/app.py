@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 import gevent
 from flask import Flask
 
-from oneapi import api, database, journal, probes
+from oneapi import admin, api, database, journal, probes
 from oneapi.addresses import ClientAddress, Forwarded
 from oneapi.config import Config
 from oneapi.data import load_prices
@@ -33,6 +33,7 @@ from oneapi.relay.media import Fetcher
 from oneapi.relay.pricing import PriceList
 from oneapi.relay.upstream import Upstream
 from oneapi.services import channels, tokens
+from oneapi.services.admission import Admission
 from oneapi.services.bootstrap import SCRIPTS, session_secret
 from oneapi.services.cache import NEWS, Cache, open_cache
 from oneapi.services.health import Health
@@ -78,6 +79,7 @@ def create_app(config: Config | None = None) -> Flask:
     journal.init_app(app)
     probes.init_app(app, databases.main)
     api.init_app(app, config)
+    admin.init_app(app, config)
     client_address = ClientAddress(config.trusted_proxies)
     door = RelayDoor(app.wsgi_app, program.ports, max_body_bytes=config.max_body_bytes, client_address=client_address)
     app.extensions["oneapi.door"] = door  # the worker's short way to it (relay/worker.py)
@@ -176,6 +178,7 @@ def _program(config: Config, databases: Databases) -> Program:
         new_id=new_request_id,
         rng=random.Random(),
         must_ask_usage=config.enforce_include_usage,
+        admit=Admission(engine, config, worker_id, lambda: snapshots.options).admit,
     )
     return Program(
         config=config,

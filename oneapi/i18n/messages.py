@@ -104,6 +104,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "already_common": ("This user is a common user already", "该用户本来就是普通用户"),
     "action_unknown": ("There is no such action: {action}", "未知的操作：{action}"),
     "quota_negative": ("the quota must not be negative", "额度不能为负数"),
+    "quota_is_no_number": ("the quota must be a number", "额度必须是数字"),
     "quota_too_large": ("the quota is too large", "额度过大"),
     "group_name_invalid": ("a group needs a name, without commas", "分组需要名称，且不能包含逗号"),
     "group_ratio_invalid": ("a ratio is a number of at least 0", "倍率必须是不小于 0 的数字"),
@@ -126,6 +127,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "The token's quota is used up: change its quota first, then enable it",
         "令牌额度已用完：请先更改额度，再启用",
     ),
+    "limits_invalid": ("the limits cannot be used: {detail}", "无效的限制：{detail}"),
     "token_status_unknown": (
         "A token's status can be set to 1 (enabled) or 2 (disabled)",
         "令牌状态只能设置为 1（启用）或 2（停用）",

@@ -1,0 +1,43 @@
+"""Groups of users: their price factors, and what each of them is offered."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import msgspec
+from flask import Response
+from flask_babel import gettext, lazy_gettext
+
+from oneapi.admin.view import ROOT, SECTION_SITE, PanelView, actor, body, done, engine, expose, now, options, program
+from oneapi.services import groups
+
+
+class _Form(msgspec.Struct, frozen=True):
+    name: str = ""
+    ratio: str = ""
+
+
+class GroupView(PanelView):
+    role = ROOT
+    icon, section = "tags", SECTION_SITE
+
+    @expose("/")
+    def index(self) -> Any:
+        return self.render("panel/group.html", groups=groups.overview(engine(), options()))
+
+    @expose("/save", methods=["POST"])
+    def save(self) -> Response:
+        form = body(_Form)
+        groups.save(engine(), actor(), options(), form.name, form.ratio, now=now())
+        program().snapshots.refresh()
+        return done(gettext("Saved."))
+
+    @expose("/remove", methods=["POST"])
+    def remove(self) -> Response:
+        groups.remove(engine(), actor(), options(), body(_Form).name, now=now())
+        program().snapshots.refresh()
+        return done(gettext("Group removed."))
+
+
+VIEWS = (partial(GroupView, name=lazy_gettext("Groups"), endpoint="group"),)
