@@ -15,17 +15,38 @@ from flask_admin.theme import BootstrapTheme
 from oneapi.admin import (
     account,
     assets,
+    channels,
     dashboard,
     display,
     errors,
+    groups,
+    logs,
+    models,
     public,
+    redemptions,
     security,
+    settings,
+    system,
+    tokens,
+    users,
 )
 from oneapi.config import Config
 from oneapi.i18n import panel
 
 # In the order of the menu; the first is the page at /admin/.
-NOUNS = (dashboard, account)
+NOUNS = (
+    dashboard,
+    tokens,
+    models,
+    logs,
+    channels,
+    users,
+    groups,
+    redemptions,
+    settings,
+    system,
+    account,
+)
 
 
 def init_app(app: Flask, config: Config) -> None:
@@ -38,6 +59,6 @@ def init_app(app: Flask, config: Config) -> None:
     errors.init_app(app)
     public.init_app(app, config)
     index, *views = [made() for noun in NOUNS for made in noun.VIEWS]
-    theme = BootstrapTheme(folder="tabler", base_template="admin/base.html", fluid=True)  # type: ignore[arg-type]
+    theme = BootstrapTheme(folder="tabler", base_template="admin/base.html", fluid=True)
     made = Admin(app, name="One API", url="/admin", endpoint="admin", index_view=index, theme=theme)
     made.add_views(*views)

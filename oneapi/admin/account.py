@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flask_babel import lazy_gettext
 
 from oneapi.admin.view import SECTION_OWN, PanelView, expose
 
 
 class AccountView(PanelView):
-    noun, title = "account", lazy_gettext("My account")
     icon, section = "user-circle", SECTION_OWN
 
     @expose("/")
@@ -17,7 +18,6 @@ class AccountView(PanelView):
 
 
 class PasswordView(PanelView):
-    noun, title = "password", lazy_gettext("New password")
     needs_new_password = False
 
     def is_visible(self) -> bool:
@@ -28,4 +28,7 @@ class PasswordView(PanelView):
         return str(self.render("panel/account.html"))
 
 
-VIEWS = (AccountView, PasswordView)
+VIEWS = (
+    partial(AccountView, name=lazy_gettext("My account"), endpoint="account"),
+    partial(PasswordView, name=lazy_gettext("New password"), endpoint="password"),
+)

@@ -54,11 +54,10 @@ def asset(_version: str, name: str) -> Response:
     found = _load(name)
     if found is None:
         abort(404)
-    wanted = request.accept_encodings
     body, encoding = found.plain, ""
-    if found.by_brotli and "br" in wanted:
+    if found.by_brotli and request.accept_encodings.quality("br") > 0:
         body, encoding = found.by_brotli, "br"
-    elif found.by_gzip and "gzip" in wanted:
+    elif found.by_gzip and request.accept_encodings.quality("gzip") > 0:
         body, encoding = found.by_gzip, "gzip"
     response = Response(body, mimetype=found.mimetype)
     if encoding:

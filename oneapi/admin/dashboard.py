@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flask_babel import lazy_gettext
 
 from oneapi.admin.view import PanelView, expose
 
 
 class DashboardView(PanelView):
-    noun, title, address = "admin", lazy_gettext("Dashboard"), "/admin"
     icon = "dashboard"
 
     @expose("/")
@@ -16,4 +17,4 @@ class DashboardView(PanelView):
         return str(self.render("panel/dashboard.html"))
 
 
-VIEWS = (DashboardView,)
+VIEWS = (partial(DashboardView, name=lazy_gettext("Dashboard"), endpoint="admin", url="/admin"),)

@@ -124,14 +124,14 @@ def sign_in_providers() -> list[Provider]:
 
 OLD_PATHS = {
     "/channel": "/admin/channel/",
-    "/channel/add": "/admin/channel/new",
+    "/channel/add": "/admin/channel/add",
     "/token": "/admin/token/",
-    "/token/add": "/admin/token/new",
+    "/token/add": "/admin/token/add",
     "/redemption": "/admin/redemption/",
-    "/redemption/add": "/admin/redemption/new",
+    "/redemption/add": "/admin/redemption/add",
     "/topup": "/admin/topup/",
     "/user": "/admin/user/",
-    "/user/add": "/admin/user/new",
+    "/user/add": "/admin/user/add",
     "/user/edit": "/admin/account/",
     "/dashboard": "/admin/",
     "/log": "/admin/log/",

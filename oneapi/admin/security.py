@@ -1,7 +1,7 @@
 """What the browser is told not to do, and that a form came from us.
 
-Every page has a strict Content-Security-Policy: nothing inline, nobody else's. A page that shows what an option names (a
-framed home page, a logo elsewhere, Turnstile) opens exactly that with `allow`. Pages may be framed by nobody.
+Every page has a strict Content-Security-Policy: nothing inline, nobody else's. A page that shows what an option names
+(a framed home page, a logo elsewhere, Turnstile) opens exactly that with `allow`. Pages may be framed by nobody.
 
 Forms and fetches carry a token (flask-wtf). `/api` does not ask for it: its callers are scripts as well, and its cookie
 is SameSite=Lax.

@@ -2,12 +2,12 @@
 
 How a page is made
 ------------------
-1. A view: one file per noun, `oneapi/admin/<noun>.py`, with classes as below and `VIEWS = (TokenView,)`; its module
-   stands in `NOUNS` of `oneapi/admin/__init__.py`, in the order of the menu. Endpoint and address are One API's noun in
-   the singular (`token` → /admin/token/), which is where old bookmarks are sent to.
+1. A view: one file per noun, `oneapi/admin/<noun>.py`, with classes as below and makers of views,
+   `VIEWS = (partial(TokenView, Token, name=lazy_gettext("Tokens"), endpoint="token"),)`; its module stands in `NOUNS`
+   of `oneapi/admin/__init__.py`, in the order of the menu. Endpoint and address are One API's noun in the singular
+   (`token` → /admin/token/, …/add, …/edit?id=1), which is where old bookmarks are sent to.
 
        class TokenView(PanelView):             # or RowsView, for a list of a model's rows
-           noun, title = "token", lazy_gettext("Tokens")
            role = COMMON                       # the least that may see it; the same as the API's
            icon, section = "key", SECTION_OWN  # of the menu
 
@@ -22,14 +22,15 @@ How a page is made
 
 2. A template, `oneapi/templates/panel/<noun>.html`, which extends "admin/master.html" and fills the blocks `title`,
    `actions` (buttons right of the title), `body`, `scripts`, and takes from "macros.html" what it needs: `field`,
-   `select`, `switch`, `modal`, `empty`, `pager`, `copy`, `status`. `{{ icon("key") }}` draws an icon of tools/vendor.py,
-   `{{ quota | money }}` money, `{{ unix_s | when }}` a moment in the reader's own time zone, `asset("js/token.js")` is
-   the address of a file in oneapi/static/.
+   `select`, `switch`, `modal`, `empty`, `pager`, `copy`, `status`. `{{ icon("key") }}` draws an icon of
+   tools/vendor.py, `{{ quota | money }}` money, `{{ unix_s | when }}` a moment in the reader's own time zone,
+   `asset("js/token.js")` is the address of a file in oneapi/static/.
 
 3. A script where needed, `oneapi/static/js/<noun>.js`, an ES module: `import { api, toast, confirm, t, el } from
    "./app.js"`. No handler and no style stands in the markup (the policy forbids it). Without a line of its own a page
    has: `<form data-ajax>` (sends JSON, shows errors beside their fields, then follows `location` or reloads),
-   `<button data-post="/admin/…" data-confirm="Delete token “x”?">`, `<button data-copy="text">`, `<select data-select>`.
+   `<button data-post="/admin/…" data-confirm="Delete token “x”?">`, `<button data-copy="text">`,
+   `<select data-select>`.
 
 4. Texts in English, `_("…")`, with their Chinese in `oneapi/i18n/zh_Hans_CN/<noun>.po` and, for JavaScript,
    `script-<noun>.po` (i18n/panel.py).
@@ -41,11 +42,13 @@ field that REFUSED_FIELDS names.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import msgspec
 from flask import Blueprint, Response, current_app, g, redirect, request, session, url_for
-from flask_admin import BaseView, expose
+from flask_admin import BaseView
+from flask_admin import expose as flask_admin_expose
 from flask_admin.contrib.sqla import ModelView
 from flask_admin.form import BaseForm
 from flask_babel import lazy_gettext
@@ -53,7 +56,6 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import load_only
 from werkzeug.exceptions import Forbidden
 
-from oneapi.extensions import db
 from oneapi.options import Options
 from oneapi.services import accounts, bootstrap, passwords, sessions
 from oneapi.services.accounts import Account
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
 __all__ = ["ADMIN", "COMMON", "ROOT", "PanelView", "RowsView", "expose"]
 
 T = TypeVar("T")
+V = TypeVar("V", bound=Callable[..., Any])
 
 SECTION_OWN = lazy_gettext("My account")
 SECTION_USE = lazy_gettext("Use")
@@ -220,15 +223,13 @@ def _publish(response: Response) -> Response:
 # ---- views ----
 
 
+def expose(path: str = "/", methods: Iterable[str] = ("GET",)) -> Callable[[V], V]:
+    """Flask-Admin's decorator, which makes a method of a view the answer at a path, with its type kept."""
+    return cast("Callable[[V], V]", flask_admin_expose(path, methods))
+
+
 class PanelView(Gate, BaseView):
     """A page of its own, or several under one address."""
-
-    noun: ClassVar[str]  # endpoint and address
-    title: ClassVar[Any]
-    address: ClassVar[str | None] = None  # where it is not /admin/<noun>
-
-    def __init__(self) -> None:
-        super().__init__(name=self.title, endpoint=self.noun, url=self.address)
 
 
 class RowsView(Gate, ModelView):
@@ -238,9 +239,6 @@ class RowsView(Gate, ModelView):
     unless a view brings its own.
     """
 
-    noun: ClassVar[str]
-    title: ClassVar[Any]
-    rows_of: ClassVar[Any]  # the model
     loaded_columns: ClassVar[tuple[str, ...]] = ()  # read besides those that are listed
 
     can_create = can_edit = can_delete = can_view_details = can_export = False
@@ -249,9 +247,6 @@ class RowsView(Gate, ModelView):
     can_set_page_size = True
     page_size_options = (10, 20, 50, 100)
     form = BaseForm  # forms are templates of ours; none is derived from the model
-
-    def __init__(self) -> None:
-        super().__init__(self.rows_of, db, name=self.title, endpoint=self.noun)
 
     def get_query(self) -> Any:
         """Override, together with `get_one`, to narrow a list to one's own rows."""
