@@ -1,7 +1,8 @@
 """An answer on its way to the client: the only code that handles stream bytes.
 
 Each kind of stream has the same face. `pull(seconds)` reads upstream once and returns what may go to the client now:
-bytes (possibly none of them, when all was held back), or None when nothing came within `seconds`. `has_begun` turns
+bytes (possibly none of them, when all was held back), or None when nothing came within `seconds`. What came before an
+error in one read is returned first, once the answer has begun, and the error raised by the next pull. `has_begun` turns
 true with the first content, which is the commit point; `is_whole` when the answer is complete. What tells a client
 that it is complete (`[DONE]`, message_stop…) is never in what `pull` returns: it waits in `last` for the money.
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from oneapi.errors import UpstreamGarbled
+from oneapi.errors import GatewayError, UpstreamGarbled
 from oneapi.relay import ir
 from oneapi.relay.adaptor import CONTENT, LAST, USAGE_ONLY, StreamParser, StreamRenderer, Watcher
 from oneapi.relay.exchange import UpstreamReply
@@ -70,6 +71,7 @@ class Verbatim:
 
     __slots__ = (
         "_end",
+        "_failure",
         "_frames",
         "_framing",
         "_hide_usage",
@@ -98,6 +100,7 @@ class Verbatim:
         self._end = end  # said in the provider's place when it ends without its own last event
         self._meter = Meter(count)
         self._frames = 0
+        self._failure: GatewayError | None = None
         self.has_begun = False
         self.is_whole = False
         self.last = b""
@@ -111,21 +114,34 @@ class Verbatim:
         return self._meter.output_tokens()
 
     def pull(self, seconds: float) -> bytes | None:
+        if self._failure is not None:
+            raise self._failure
         data = self._reply.read(seconds)
         if data is None:
             return None
-        if data:
-            frames = self._framing.feed(data)
-            if len(frames) == 1:  # nearly every read
-                return self._pass(frames[0])
-            return b"".join([self._pass(frame) for frame in frames])
-        out = b"".join([self._pass(frame) for frame in self._framing.finish()])
-        if not self.is_whole:
-            if not self._watcher.has_finished:
-                raise UpstreamGarbled("The provider's stream ended before the answer was complete.")
-            self.is_whole = self.has_begun = True
-            self.last = self._end
-        return out
+        frames = self._framing.feed(data) if data else self._framing.finish()
+        if data and len(frames) == 1:  # nearly every read
+            return self._pass(frames[0])
+        had_begun = self.has_begun
+        out: list[bytes] = []
+        try:
+            for frame in frames:
+                out.append(self._pass(frame))
+            if not data:
+                self._end_of_body()
+        except GatewayError as error:
+            if not (had_begun and any(out)):
+                raise
+            self._failure = error
+        return b"".join(out)
+
+    def _end_of_body(self) -> None:
+        if self.is_whole:
+            return
+        if not self._watcher.has_finished:
+            raise UpstreamGarbled("The provider's stream ended before the answer was complete.")
+        self.is_whole = self.has_begun = True
+        self.last = self._end
 
     def _pass(self, frame: Frame) -> bytes:
         if self.is_whole:
@@ -148,7 +164,18 @@ class Verbatim:
 class Translated:
     """Upstream's frames as events, and the events as the client's dialect has them."""
 
-    __slots__ = ("_framing", "_meter", "_parser", "_renderer", "_reply", "has_begun", "is_whole", "last", "usage")
+    __slots__ = (
+        "_failure",
+        "_framing",
+        "_meter",
+        "_parser",
+        "_renderer",
+        "_reply",
+        "has_begun",
+        "is_whole",
+        "last",
+        "usage",
+    )
 
     def __init__(
         self,
@@ -164,6 +191,7 @@ class Translated:
         self._parser = parser
         self._renderer = renderer
         self._meter = Meter(count)
+        self._failure: GatewayError | None = None
         self.usage: ir.Usage | None = None
         self.has_begun = False
         self.is_whole = False
@@ -173,19 +201,30 @@ class Translated:
         return self._meter.output_tokens()
 
     def pull(self, seconds: float) -> bytes | None:
+        if self._failure is not None:
+            raise self._failure
         data = self._reply.read(seconds)
         if data is None:
             return None
+        had_begun = self.has_begun
         out: list[bytes] = []
-        for frame in self._framing.feed(data) if data else self._framing.finish():
-            self._render(self._parser.feed(frame), out)
-        if not data or self._parser.is_done:
-            self._render(self._parser.finish(), out)
-            if not self.has_begun and not self.usage:
-                raise UpstreamGarbled("The provider's answer holds nothing.")
-            self.is_whole = self.has_begun = True
-            self.last = self._renderer.finish()
+        try:
+            for frame in self._framing.feed(data) if data else self._framing.finish():
+                self._render(self._parser.feed(frame), out)
+            if not data or self._parser.is_done:
+                self._end_of_body(out)
+        except GatewayError as error:
+            if not (had_begun and any(out)):
+                raise
+            self._failure = error
         return b"".join(out)
+
+    def _end_of_body(self, out: list[bytes]) -> None:
+        self._render(self._parser.finish(), out)
+        if not self.has_begun and not self.usage:
+            raise UpstreamGarbled("The provider's answer holds nothing.")
+        self.is_whole = self.has_begun = True
+        self.last = self._renderer.finish()
 
     def _render(self, events: Iterable[ir.Event], out: list[bytes]) -> None:
         for event in events:

@@ -239,6 +239,16 @@ def test_a_failure_after_content_is_an_error_event_and_charges_what_was_delivere
     assert verdict(exchange.error or exchange.attempts[-1].error, has_begun=True).blame == "count"
 
 
+def test_what_came_in_one_read_with_an_error_is_still_the_clients() -> None:
+    script = (200, SSE, ROLE, ONE, TWO + b'data: {"error": {"message": "no", "type": "server_error"}}\n\n')
+    world = World({1: [script]})
+    answer = ask(world, stream=True, model="gpt-3.5-turbo")
+    assert answer.startswith(ROLE + ONE + TWO)
+    assert b'"message":"no (request id: request-1)"' in answer
+    (settlement,) = world.settled
+    assert settlement.log is not None and settlement.log.completion_tokens == 3
+
+
 # ---- silence ----
 
 
