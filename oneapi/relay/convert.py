@@ -22,6 +22,7 @@ from oneapi.relay import edits, ir
 from oneapi.relay.adaptor import Codec, Credentials, Edit, Endpoint, Json, Target, UpstreamRequest
 from oneapi.relay.exchange import Call, Channel, Route
 from oneapi.relay.head import Head
+from oneapi.relay.paths import without_key
 from oneapi.relay.protocols import multipart
 from oneapi.relay.records import record
 
@@ -111,7 +112,7 @@ def to_upstream(
             stream=head.stream,
             fields=channel.fields,
             client_path=client.call.path,
-            client_query=client.call.query,
+            client_query=without_key(client.call.query),
         )
     )
     fidelity: Fidelity

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 from oneapi.relay.adaptor import Mode
 
@@ -103,3 +103,10 @@ def asked(method: str, path: str) -> Asked | None:
         if method in methods and pattern.fullmatch(path):
             return Asked("not_implemented")
     return None
+
+
+def without_key(query: str) -> str:
+    """The query without `key=`, in which some SDKs send what is the caller's key here: no provider may see it."""
+    if "key" not in unquote_plus(query):
+        return query
+    return "&".join(item for item in query.split("&") if unquote_plus(item.partition("=")[0]) != "key")

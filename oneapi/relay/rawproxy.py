@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from oneapi.errors import Forbidden, GatewayError
 from oneapi.relay.adaptor import Credentials, UpstreamRequest
 from oneapi.relay.exchange import Call, Exchange, LogEntry, Ports, Reply, Settlement, UpstreamReply
+from oneapi.relay.paths import without_key
 
 _ROLE_ADMIN = 10
 _LOG_TYPE_CONSUME = 2
@@ -44,9 +45,10 @@ def relay(call: Call, read_body: Callable[[], bytes], ports: Ports) -> Reply:
     if channel is None:
         raise Forbidden(f"Channel {call.channel_id} does not exist or is disabled.")
     target = "/" + call.path.split("/", _PREFIX_PARTS)[_PREFIX_PARTS] if call.path.count("/") >= _PREFIX_PARTS else ""
+    query = without_key(call.query)
     request = UpstreamRequest(
         method=call.method,
-        url=channel.base_url + target + (f"?{call.query}" if call.query else ""),
+        url=channel.base_url + target + (f"?{query}" if query else ""),
         headers={name: value for name, value in call.headers.items() if name not in _NOT_SENT},
         body=read_body(),
     )
