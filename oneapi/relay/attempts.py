@@ -302,7 +302,8 @@ class Trial:
     def _whole(self, converted: Converted, route: Route, reply: UpstreamReply, body: bytes) -> Answer:
         exchange, client, codec = self.exchange, self.client, converted.endpoint.codec
         count = self._counter(route)
-        if converted.fidelity != "translated" and not client.head.stream:
+        # A provider may ignore `stream`; where nothing can tell the answer as one, the client gets it as it is.
+        if converted.fidelity != "translated" and not (client.head.stream and client.codec.stream_renderer):
             if codec.read_usage is not None:
                 exchange.usage = codec.read_usage(body, reply.headers)
             exchange.has_begun = True

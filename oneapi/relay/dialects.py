@@ -46,6 +46,10 @@ class Dialect:
         """Whether the client of a stream hears nothing until content comes, for want of a comment."""
         return not self.comment
 
+    def event(self, body: bytes) -> bytes:
+        """A whole answer as one event."""
+        return b"".join(b"data: " + line + b"\n" for line in body.splitlines()) + b"\n"
+
     def error_event(self, error: GatewayError, request_id: str) -> bytes:
         """An error in the middle of a stream; sound just ends."""
         if self.may_be_silent:

@@ -163,8 +163,11 @@ class _StreamBack:
                 yield self.dialect.comment
                 self.answer = _next(self.work)
             stream = self.answer.stream
-            if stream is None:
-                raise TypeError("a streamed call was answered whole")
+            if stream is None:  # the provider ignored `stream`, and the status is gone
+                exchange.is_whole = True
+                finish(exchange, ports)
+                yield self.dialect.event(self.answer.body) + self.dialect.last
+                return
             if self.answer.pending:
                 silence.end()
                 yield self.answer.pending

@@ -293,6 +293,22 @@ def test_a_call_that_does_not_stream_waits_without_comments() -> None:
     assert ask(world) == WHOLE
 
 
+@pytest.mark.parametrize("silence_s", [0.0, 20.0])
+def test_an_answer_that_came_whole_although_a_stream_was_asked_for(silence_s: float) -> None:
+    """whisper-1 ignores `stream`, for one; after a comment the answer can only be an event."""
+    request = json.dumps({"model": "gpt-3.5-turbo", "prompt": "hello there", "stream": True}).encode()
+    world = World({1: [(200, JSON, *([Wait(silence_s)] if silence_s else []), WHOLE)]})
+    reply = pipeline.relay(world.call("completions", "/v1/completions"), lambda: request, world.ports())
+    said = drained(reply)
+    if silence_s:
+        assert said == b": keep-alive\n\n" + b"data: " + WHOLE + b"\n\n" + DONE
+    else:
+        assert (said, ("content-type", "application/json") in reply.headers) == (WHOLE, True)
+    (settlement,) = world.settled
+    assert settlement.log is not None
+    assert (settlement.log.prompt_tokens, settlement.log.completion_tokens) == (100, 10)
+
+
 # ---- clients that leave, workers that stop ----
 
 

@@ -21,7 +21,7 @@ from oneapi.relay.head import Head
 from oneapi.relay.protocols import client_json, multipart
 from oneapi.relay.protocols.multipart import with_model as with_model
 from oneapi.relay.protocols.openai_error import render_error
-from oneapi.relay.protocols.openai_usage import parse_usage
+from oneapi.relay.protocols.openai_usage import parse_usage, read_reported_usage
 from oneapi.relay.protocols.provider_error import error_in, parse_error
 from oneapi.relay.protocols.provider_json import loads
 
@@ -212,7 +212,13 @@ class Watcher:
         return text
 
 
-SPEECH = Codec(name="openai_speech", parse_error=parse_error, watcher=SpeechWatcher, render_error=render_error)
+SPEECH = Codec(
+    name="openai_speech",
+    parse_error=parse_error,
+    watcher=SpeechWatcher,
+    read_usage=read_reported_usage,  # of providers that put the sound into JSON
+    render_error=render_error,
+)
 CODEC = Codec(
     name="openai_audio",
     parse_error=parse_error,
