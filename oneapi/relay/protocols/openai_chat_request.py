@@ -128,6 +128,11 @@ def _text(value: Mapping[str, Any], name: str, path: str) -> str:
     return found
 
 
+def _maybe_text(value: Mapping[str, Any], name: str, path: str) -> str:
+    """The text, "" where there is none."""
+    return "" if value.get(name) is None else _text(value, name, path)
+
+
 # ---- the client half ----
 
 
@@ -203,14 +208,27 @@ def _parse_response_format(value: Any) -> ir.ResponseFormat | None:
         case {"type": "json_object"}:
             return ir.ResponseFormat("json_object")
         case {"type": "json_schema", "json_schema": dict(given)}:
-            return ir.ResponseFormat(
-                "json_schema",
-                name=given.get("name") or "",
-                schema=given.get("schema"),
-                is_strict=given.get("strict"),
-                description=given.get("description") or "",
-            )
-    return None
+            return _parse_json_schema(given, "response_format.json_schema")
+        case {"type": "json_schema"}:
+            raise _wrong("response_format.json_schema", "an object")
+        case None | {"type": str()}:  # others say what only some providers know
+            return None
+    raise _wrong("response_format", "an object with a type")
+
+
+def _parse_json_schema(given: Mapping[str, Any], path: str) -> ir.ResponseFormat:
+    schema, strict = given.get("schema"), given.get("strict")
+    if schema is not None and not isinstance(schema, dict):
+        raise _wrong(f"{path}.schema", "an object")
+    if strict is not None and not isinstance(strict, bool):
+        raise _wrong(f"{path}.strict", "true or false")
+    return ir.ResponseFormat(
+        "json_schema",
+        name=_maybe_text(given, "name", path),
+        schema=schema,
+        is_strict=strict,
+        description=_maybe_text(given, "description", path),
+    )
 
 
 # ---- tools ----
@@ -249,7 +267,7 @@ def _parse_function(function: Mapping[str, Any], path: str, extra: ir.Extra) -> 
         extra = {**extra, "origin": ORIGIN, "function": own(rest)}
     return ir.Tool(
         name=_text(function, "name", path),
-        description=str(function.get("description") or ""),
+        description=_maybe_text(function, "description", path),
         schema=schema,
         is_strict=strict if isinstance(strict, bool) else None,
         extra=extra,
@@ -320,12 +338,11 @@ def _parse_messages(value: Any) -> tuple[ir.Message, ...]:
             last_call = f"call_{at}"
         extra: dict[str, Any] = {} if word == role else {"role": word}
         if role == "tool":
-            call_id = message.get("tool_call_id")
             parts: tuple[ir.Part, ...] = (
                 ir.ToolResult(
-                    call_id if isinstance(call_id, str) else last_call,
+                    _maybe_text(message, "tool_call_id", path) or last_call,
                     tuple(_parse_content(message.get("content"), f"{path}.content")),  # type: ignore[arg-type]
-                    name=str(message.get("name") or ""),
+                    name=_maybe_text(message, "name", path),
                 ),
             )
             extra |= extra_of(message, _RESULT_FIELDS)
@@ -337,7 +354,7 @@ def _parse_messages(value: Any) -> tuple[ir.Message, ...]:
         else:
             parts = tuple(_parse_content(message.get("content"), f"{path}.content"))
             extra |= extra_of(message, _MESSAGE_FIELDS)
-        messages.append(ir.Message(role, parts, name=str(message.get("name") or ""), extra=extra))
+        messages.append(ir.Message(role, parts, name=_maybe_text(message, "name", path), extra=extra))
     return tuple(messages)
 
 
