@@ -2,7 +2,7 @@
 
     GatewayError 500 server_error
     ├── InvalidRequest 400              ├── NotFound 404
-    │   └── TooLarge 413                ├── RateLimited 429
+    │   └── TooLarge 413, TooSlow 408   ├── RateLimited 429
     ├── Unauthenticated 401             ├── NotImplementedHere 501
     ├── Forbidden 403                   ├── NoChannel 503
     │   └── InsufficientQuota 403       └── Unavailable 503 (our database is away, or we are draining)
@@ -62,6 +62,13 @@ class InvalidRequest(GatewayError):
 class TooLarge(InvalidRequest):
     status = 413
     default_code = "request_too_large"
+
+
+class TooSlow(InvalidRequest):
+    """The request's body did not arrive in time."""
+
+    status = 408
+    default_code = "request_timeout"
 
 
 class Unauthenticated(GatewayError):

@@ -21,6 +21,7 @@ from typing import Any
 import gevent
 from gevent.hub import get_hub
 from greenlet import greenlet
+from gunicorn.http.errors import ParseException
 
 from oneapi.errors import (
     ClientGone,
@@ -29,6 +30,7 @@ from oneapi.errors import (
     InvalidRequest,
     NotImplementedHere,
     TooLarge,
+    TooSlow,
     Unavailable,
 )
 from oneapi.journal import REQUEST_ID, REQUEST_ID_HEADER, new_request_id
@@ -41,7 +43,7 @@ from oneapi.relay.records import record
 
 log = logging.getLogger(__name__)
 
-SEND_TIMEOUT_S = 60  # a client that does not read for so long is gone
+CLIENT_TIMEOUT_S = 60  # a client that neither sends what it announced nor reads for so long is gone
 
 LIVE: set[greenlet] = set()
 _state = {"draining": False}
@@ -71,7 +73,10 @@ def drain(grace_s: float) -> None:
 
 @record()
 class Incoming:
-    """A request as a server read it. `read_body(limit)` is called at most once; raises TooLarge beyond the limit."""
+    """A request as a server read it. `read_body(limit)` is called at most once.
+
+    It raises TooLarge beyond the limit, TooSlow, and InvalidRequest for a body that is cut.
+    """
 
     method: str
     path: str  # as sent, undecoded
@@ -217,10 +222,11 @@ class Watch:
         self._socket = client
         self._watcher: Any = None
         LIVE.add(self._greenlet)
+        if client is not None:
+            client.settimeout(CLIENT_TIMEOUT_S)
 
     def start(self) -> None:
         if self._socket is not None:
-            self._socket.settimeout(SEND_TIMEOUT_S)
             self._watcher = get_hub().loop.io(self._socket.fileno(), 1)
             self._watcher.start(self._readable)
 
@@ -245,6 +251,8 @@ class Watch:
 
     def stop(self) -> None:
         LIVE.discard(self._greenlet)
+        if self._socket is not None:
+            self._socket.settimeout(None)  # how long it may be idle now is the server's to say
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.stop()
@@ -285,9 +293,16 @@ def _read(environ: Environ, limit: int) -> bytes:
     length = environ.get("CONTENT_LENGTH") or ""
     if length.isdigit() and int(length) > limit:
         raise too_large(limit)
-    body: bytes = environ["wsgi.input"].read(limit + 1)
+    try:
+        body: bytes = environ["wsgi.input"].read(limit + 1)
+    except TimeoutError:
+        raise too_slow() from None
+    except (OSError, ParseException):
+        raise damaged() from None
     if len(body) > limit:
         raise too_large(limit)
+    if length.isdigit() and len(body) < int(length):
+        raise damaged()
     return body
 
 
@@ -304,7 +319,7 @@ def _inflated(body: bytes, encoding: str, limit: int) -> bytes:
             continue
         if len(inflated) > limit:
             raise too_large(limit)
-        if inflater.eof:
+        if inflater.eof and not inflater.unused_data:
             return inflated
         break
     raise InvalidRequest(f"The request body is not valid {encoding} data.")
@@ -312,6 +327,14 @@ def _inflated(body: bytes, encoding: str, limit: int) -> bytes:
 
 def too_large(limit: int) -> TooLarge:
     return TooLarge(f"The request body is larger than the {limit // (1024 * 1024)} MiB this gateway takes.")
+
+
+def too_slow() -> TooSlow:
+    return TooSlow(f"Nothing more of the request body came for {CLIENT_TIMEOUT_S} seconds.")
+
+
+def damaged() -> InvalidRequest:
+    return InvalidRequest("The request body is cut, or its framing is damaged.", code="invalid_body")
 
 
 # ---- headers and errors of a response ----

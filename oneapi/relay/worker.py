@@ -18,7 +18,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from http.client import responses
 from time import time
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
 import httptools
@@ -30,7 +30,17 @@ from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
 from oneapi.errors import CallEnded
-from oneapi.relay.door import SEND_TIMEOUT_S, Answered, Incoming, RelayDoor, Watch, too_large
+from oneapi.relay.convert import dumps
+from oneapi.relay.door import (
+    CLIENT_TIMEOUT_S,
+    Answered,
+    Incoming,
+    RelayDoor,
+    Watch,
+    damaged,
+    too_large,
+    too_slow,
+)
 from oneapi.relay.paths import Asked, asked
 
 _HOT = b"POST /v1/"
@@ -40,12 +50,15 @@ _MAX_LINE_BYTES = 8 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
+# What a client may still be sending when it is answered is read, so that it need not miss the answer (RFC 9112 §9.6).
+_LINGER_S = 5.0
+_LINGER_BYTES = 64 * 1024 * 1024
 
 # GeventWorker's own would swallow the end of a killed greenlet and go on with the connection.
 _handle_request: Callable[..., object] = AsyncWorker.handle_request
 
 
-class _Closed(Exception):
+class _Closed(CallEnded):
     """The client closed the connection, or sent what is not HTTP: nobody is there to answer."""
 
 
@@ -70,26 +83,24 @@ class RelayWorker(GeventWorker):
         if door is None or self.cfg.is_ssl:
             super().handle(listener, client, addr)
             return
-        peer = addr[0] if isinstance(addr, tuple) and addr else ""
         data = b""
         try:
             while self.alive:
                 data = self._beginning(client, data)
-                client.settimeout(SEND_TIMEOUT_S)
+                client.settimeout(CLIENT_TIMEOUT_S)
                 wanted = _wanted(data)
                 if wanted is None:
                     data = self._serve_by_gunicorn(listener, client, addr, data)
                 else:
-                    _Connection(door, client, peer).serve(wanted, data, may_persist=self.alive)
-                    data = b""
-        except (_Closed, OSError, CallEnded):
+                    data = self._serve_here(door, wanted, listener, client, addr, data)
+        except (OSError, CallEnded):
             pass
         finally:
             util.close(client)
 
     def _beginning(self, client: Any, data: bytes) -> bytes:
         """The next request's first line at least; raises _Closed when none comes."""
-        client.settimeout(self.cfg.keepalive or SEND_TIMEOUT_S)
+        client.settimeout(self.cfg.keepalive or CLIENT_TIMEOUT_S)
         self._idle.add(client)
         try:
             while not data or (b"\r\n" not in data and len(data) < _MAX_LINE_BYTES):
@@ -100,6 +111,17 @@ class RelayWorker(GeventWorker):
         finally:
             self._idle.discard(client)
         return data
+
+    def _serve_here(self, door: RelayDoor, wanted: Asked, listener: Any, client: Any, addr: Any, data: bytes) -> bytes:
+        """One request by the short way; returns what was read beyond it, raises _Closed when the connection ends."""
+        connection = _Connection(door, client, addr[0] if isinstance(addr, tuple) and addr else "")
+        try:
+            connection.serve(wanted, data, may_persist=self.alive)
+        except httptools.HttpParserUpgrade:
+            # The parser will not read the body of a request that wishes for another protocol, a wish that any server
+            # may leave unheard (Java's own client has it in its first request).
+            return self._serve_by_gunicorn(listener, client, addr, connection.fed)
+        return b""
 
     def _serve_by_gunicorn(self, listener: Any, client: Any, addr: Any, data: bytes) -> bytes:
         """One request by Gunicorn's code; returns what was read beyond it, raises _Closed when the connection ends."""
@@ -114,7 +136,7 @@ class RelayWorker(GeventWorker):
                 raise _Closed
         except (StopIteration, NoMoreData):
             raise _Closed from None
-        except (_Closed, OSError):
+        except OSError:
             raise
         except Exception as error:
             self.handle_error(request, client, addr, error)
@@ -145,13 +167,16 @@ class _Connection:
         "_door",
         "_has_head",
         "_has_more",
+        "_head_size",
         "_headers",
+        "_is_damaged",
         "_is_done",
         "_parser",
         "_peer",
         "_size",
         "_url",
         "_watch",
+        "fed",
     )
 
     def __init__(self, door: RelayDoor, client: Any, peer: str) -> None:
@@ -159,10 +184,12 @@ class _Connection:
         self._client = client
         self._peer = peer
         self._headers: dict[str, str] = {}
+        self.fed = b""  # all of the request that was read, until its head is whole
         self._url = b""
+        self._head_size = 0
         self._body: list[bytes] = []
         self._size = 0
-        self._has_head = self._is_done = self._has_more = False
+        self._has_head = self._is_done = self._has_more = self._is_damaged = False
         self._parser: Any = httptools.HttpRequestParser(self)
         self._watch = Watch(client)
 
@@ -178,6 +205,7 @@ class _Connection:
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._has_head:
             return  # a trailer, or another request's
+        self._head_size += len(name) + len(value)
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
@@ -214,6 +242,7 @@ class _Connection:
                     may_persist
                     and self._is_done
                     and not self._has_more
+                    and not self._is_damaged
                     and self._parser.should_keep_alive()
                     and self._parser.get_http_version() == "1.1"
                 )
@@ -223,28 +252,43 @@ class _Connection:
         finally:
             self._watch.stop()
             self._parser = None  # it holds this object in turn
+        if not self._is_done:
+            util.close_graceful(self._client, _LINGER_S, _LINGER_BYTES)
         if not may_persist:
             raise _Closed
 
     def _read_head(self, data: bytes) -> None:
-        read = len(data)
+        self.fed = data
         self._feed(data)
         while not self._has_head:
-            if read > _MAX_HEAD_BYTES:
-                self._client.sendall(_HEAD_TOO_LARGE)
-                raise _Closed
-            read += self._feed(self._receive(_READ_BYTES))
+            if len(self.fed) > _MAX_HEAD_BYTES:
+                self._refuse(_HEAD_TOO_LARGE)
+            more = self._receive(_READ_BYTES)
+            self.fed += more
+            self._feed(more)
+        if self._head_size > _MAX_HEAD_BYTES:
+            self._refuse(_HEAD_TOO_LARGE)
+        self.fed = b""
 
     def _read_body(self, limit: int) -> bytes:
         declared = self._headers.get("content-length", "")
         if declared.isdigit() and int(declared) > limit:
             raise too_large(limit)
-        if not self._is_done and self._headers.get("expect", "").lower() == "100-continue":
-            self._client.sendall(_CONTINUE)
-        while not self._is_done:
-            self._feed(self._receive(_BODY_READ_BYTES))
-            if self._size > limit:
-                raise too_large(limit)
+        try:
+            if not self._is_done and self._headers.get("expect", "").lower() == "100-continue":
+                self._client.sendall(_CONTINUE)
+            while not self._is_done:
+                if self._is_damaged:
+                    raise damaged()
+                if self._size > limit:
+                    raise too_large(limit)
+                self._feed(self._receive(_BODY_READ_BYTES))
+        except TimeoutError:
+            raise too_slow() from None
+        except OSError:
+            raise _Closed from None
+        if self._size > limit:
+            raise too_large(limit)
         self._watch.start()
         return b"".join(self._body)
 
@@ -254,15 +298,20 @@ class _Connection:
             raise _Closed
         return data
 
-    def _feed(self, data: bytes) -> int:
+    def _feed(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self._client.sendall(_BAD_REQUEST)
-            raise _Closed from None
-        return len(data)
+            if not self._has_head:
+                self._refuse(_BAD_REQUEST)
+            self._is_damaged = True
 
     # ---- the answer ----
+
+    def _refuse(self, whole: bytes) -> NoReturn:
+        self._client.sendall(whole)
+        util.close_graceful(self._client, _LINGER_S, _LINGER_BYTES)
+        raise _Closed
 
     def _send(self, answered: Answered, persists: bool) -> None:
         head = [_status_and_date(answered.status, int(time()))]
@@ -296,9 +345,12 @@ def _status_and_date(status: int, second: int) -> str:
     return f"HTTP/1.1 {status} {responses.get(status, 'Error')}\r\nDate: {formatdate(second, usegmt=True)}\r\n"
 
 
-def _plain_refusal(status: int) -> bytes:
-    return f"HTTP/1.1 {status} {responses[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode()
+def _refusal(status: int, message: str) -> bytes:
+    """The whole answer to what is no request, in the envelope of all errors."""
+    body = dumps({"error": {"message": message, "type": "invalid_request_error", "param": "", "code": ""}})
+    head = f"HTTP/1.1 {status} {responses[status]}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    return head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
-_BAD_REQUEST = _plain_refusal(400)
-_HEAD_TOO_LARGE = _plain_refusal(431)
+_BAD_REQUEST = _refusal(400, "This is not a valid HTTP request.")
+_HEAD_TOO_LARGE = _refusal(431, f"The headers are larger than {_MAX_HEAD_BYTES // 1024} KiB.")
