@@ -18,7 +18,7 @@ import msgspec
 from flask import Blueprint, Response, request
 from flask_limiter.errors import RateLimitExceeded
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from oneapi.api import body
 from oneapi.api.asked import identified, program
@@ -84,6 +84,7 @@ def fallback() -> Blueprint:
         for path in (prefix, f"{prefix}/<path:_rest>"):
             made.add_url_rule(path, f"unknown {path}", _unknown, methods=methods, strict_slashes=False)
     _tell_errors(made)
+    made.before_app_request(_odd)
     return _limited(made)
 
 
@@ -121,6 +122,12 @@ def _unknown(_rest: str = "") -> Response:
     message = f"Invalid URL ({request.method} {request.path})"
     error = {"message": message, "type": "invalid_request_error", "param": "", "code": ""}
     return Response(msgspec.json.encode({"error": error}), status=404, mimetype="application/json")
+
+
+def _odd() -> Response | None:
+    """What no rule of `fallback` takes: paths with line breaks, methods that nobody has heard of."""
+    is_unmatched = isinstance(request.routing_exception, NotFound | MethodNotAllowed)
+    return _unknown() if is_unmatched and request.path.startswith(("/api/", "/v1/")) else None
 
 
 # ---- errors ----

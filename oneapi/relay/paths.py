@@ -46,9 +46,9 @@ _EXACT: Mapping[tuple[str, str], Asked] = {
     **{("POST", path): Asked("relay", mode) for path, mode in _RELAYED.items()},
     ("GET", "/v1/models"): Asked("list_models"),
 }
-_ENGINE = re.compile(r"/v1/engines/(.+)/embeddings")
-_MODEL = re.compile(r"/v1/models/(.+)")
-_PROXY = re.compile(r"/v1/oneapi/proxy/(\d+)(/.*)?")
+_ENGINE = re.compile(r"/v1/engines/(.+)/embeddings", re.DOTALL)
+_MODEL = re.compile(r"/v1/models/(.+)", re.DOTALL)
+_PROXY = re.compile(r"/v1/oneapi/proxy/(\d{1,18})(/.*)?", re.DOTALL)
 
 # OpenAI's stateful services, which One API answers with 501.
 _NOT_IMPLEMENTED = tuple(

@@ -40,6 +40,7 @@ SUBNET_LIMIT = 191
 KEY_LENGTH = 48
 _KEY_LETTERS = string.ascii_letters + string.digits  # no "-": the relay cuts a key there
 _USER_ENABLED = 1
+_CHANNEL_DIGITS = 18
 
 
 class TokenFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -390,7 +391,7 @@ class _Spent(Unauthenticated):
 def _pinned(caller: Caller, suffix: str) -> Caller:
     if caller.role < ADMIN:
         raise Forbidden("Only administrators may choose a channel")
-    if not suffix.isascii() or not suffix.isdigit():
+    if not suffix.isascii() or not suffix.isdigit() or len(suffix) > _CHANNEL_DIGITS:
         raise InvalidRequest("The channel id in the API key is invalid")
     return replace(caller, channel_id=int(suffix))
 
