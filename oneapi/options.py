@@ -19,6 +19,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from oneapi.limits import Limits, parse_group_limits
+
 Page = Literal["operation", "system", "other"]
 Kind = Literal["bool", "int", "decimal", "str", "text", "url", "csv", "ratios", "choice"]
 Ratios = Mapping[str, Decimal]
@@ -325,6 +327,15 @@ class Options:
         '{"default":1,"svip":1,"vip":1}',
         "operation",
         "Factor on all prices by group of users, as JSON {group: ratio}; these are the groups there are.",
+    )
+    ext_group_limits: Mapping[str, Limits] = _option(
+        "text",
+        parse_group_limits,
+        "ExtGroupLimits",
+        "{}",
+        "operation",
+        "What each user of a group may do at most, as JSON {group: {requests_per_minute, tokens_per_minute, "
+        "concurrency}}; a user's own limits go before.",
     )
     quota_per_unit: Decimal = _option(
         "decimal", _positive, "QuotaPerUnit", "500000", "operation", "Quota that is shown as one dollar."

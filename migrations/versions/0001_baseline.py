@@ -282,6 +282,16 @@ OURS = (
         ),
         indexes=(Index("idx_one_time_codes_purpose_subject", ("purpose", "subject")),),
     ),
+    Table(
+        "token_budgets",
+        (
+            Column("token_id", "int", is_required=True),
+            Column("period", "varchar(16)", is_required=True),
+            Column("start", "int", is_required=True),
+            Column("used", "int", is_required=True),
+        ),
+        key=("token_id",),
+    ),
 )
 
 # Longer than the Go program makes them, but of the same type: it changes a column back only when the type differs.

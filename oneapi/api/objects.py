@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from oneapi.services.accounts import Account
 from oneapi.services.rows import AnyRow
 
@@ -20,7 +22,9 @@ _NUMBERS = ("id", "role", "status", "quota", "used_quota", "request_count", "inv
 def user(row: AnyRow) -> Json:
     """A user without password and access token, which are never shown (D-04)."""
     return sparse_user(
-        **{name: getattr(row, name) or "" for name in _TEXTS}, **{name: getattr(row, name) or 0 for name in _NUMBERS}
+        **{name: getattr(row, name) or "" for name in _TEXTS},
+        **{name: getattr(row, name) or 0 for name in _NUMBERS},
+        **_limits(row),
     )
 
 
@@ -76,7 +80,13 @@ def token(row: AnyRow) -> Json:
         "used_quota": row.used_quota or 0,
         "models": row.models,
         "subnet": row.subnet,
+        **_limits(row),
     }
+
+
+def _limits(row: AnyRow) -> Json:
+    """Ours, and only where there are any: key sets are One API's otherwise."""
+    return {"limits": msgspec.Raw(row.limits.encode())} if row.limits else {}
 
 
 def channel(row: AnyRow) -> Json:

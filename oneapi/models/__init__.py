@@ -14,6 +14,7 @@ from oneapi.models.one_time_code import OneTimeCode
 from oneapi.models.option import Option
 from oneapi.models.redemption import Redemption
 from oneapi.models.token import Token
+from oneapi.models.token_budget import TokenBudget
 from oneapi.models.user import User
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "Redemption",
     "Revision",
     "Token",
+    "TokenBudget",
     "User",
 ]

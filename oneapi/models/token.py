@@ -35,5 +35,5 @@ class Token(Model):
     # Comma-separated CIDRs; 191 characters in the reference, widened by the migration.
     subnet: Mapped[str | None] = mapped_column(text_or_varchar(2048), default="", server_default="")
 
-    # JSON: requests_per_minute, tokens_per_minute, concurrency, budget {period, quota}
+    # JSON (oneapi/limits.py): requests_per_minute, tokens_per_minute, concurrency, budget {period, quota}
     limits: Mapped[str | None] = mapped_column(Text)

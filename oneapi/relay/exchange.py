@@ -57,7 +57,7 @@ class Caller:
     subnets: tuple[str, ...] = ()
     channel_id: int | None = None  # pinned by the key's suffix
     token_expires_at: int = -1
-    limits: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)  # "token", "user": what each has of oneapi.limits.Limits
 
     def may_use(self, model: str) -> bool:
         return not self.models or model in self.models or any(fnmatchcase(model, item) for item in self.models)
@@ -201,6 +201,7 @@ class Exchange:
     count_input: Callable[[], int] = field(default=lambda: 0)
     count_output: Callable[[], int] = field(default=lambda: 0)
     is_settled: bool = False
+    release: Callable[[Exchange], None] | None = None  # counts the call out of its caller's limits
 
 
 @record(kw_only=True)
@@ -250,3 +251,5 @@ class Ports:
     new_id: Callable[[], str]
     rng: random.Random
     must_ask_usage: bool = False  # ENFORCE_INCLUDE_USAGE
+    # counts the call into its caller's limits, and gives what counts it out; None where he has none; may raise
+    admit: Callable[[Caller, Head], Callable[[Exchange], None] | None] = lambda caller, head: None

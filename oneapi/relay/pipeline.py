@@ -33,6 +33,7 @@ def relay(call: Call, read_body: Callable[[], bytes], ports: Ports) -> Reply:
         client = ClientRequest(call, body, dialect.codec, dialect.head(call, body))
         exchange.head, exchange.model, exchange.is_stream = client.head, client.head.model, client.head.stream
         routes = _plan(exchange, client, ports)
+        exchange.release = ports.admit(exchange.caller, client.head)
         _reserve(exchange, client, routes, ports)
         silence = Silence(ports, call.received_s, is_heard=client.head.stream and not dialect.may_be_silent)
         work = Trial(exchange, client, dialect, silence, ports).first_to_answer(routes)
@@ -67,6 +68,8 @@ def finish(exchange: Exchange, ports: Ports) -> None:
         # They hold the exchange in turn: without this only the garbage collector would free a finished call.
         exchange.count_input = exchange.count_output = _no_tokens
     finally:
+        if exchange.release is not None:
+            exchange.release(exchange)
         ports.observe(exchange)
 
 

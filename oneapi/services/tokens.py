@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import json
+import logging
 import secrets
 import string
 from collections.abc import Callable, Mapping
@@ -22,7 +22,8 @@ from sqlalchemy import Connection, Engine, delete, exists, insert, or_, select, 
 from oneapi.config import Network
 from oneapi.database import run_write, told_when_away
 from oneapi.errors import Forbidden, InvalidRequest, Unauthenticated
-from oneapi.models import Hold, Token, User
+from oneapi.limits import NO_LIMITS, Limits, parse_limits, render_limits, stored_limits
+from oneapi.models import Hold, Token, TokenBudget, User
 from oneapi.relay.exchange import Caller
 from oneapi.services import audit, revisions
 from oneapi.services.audit import Actor, Change
@@ -31,6 +32,8 @@ from oneapi.services.paging import Listing, Page, listed
 from oneapi.services.refusal import Refusal, invalid_input
 from oneapi.services.roles import ADMIN
 from oneapi.services.rows import AnyRow, AnySelect, inserted_id
+
+log = logging.getLogger(__name__)
 
 ENABLED, DISABLED, EXPIRED, EXHAUSTED = 1, 2, 3, 4
 NEVER = -1
@@ -54,6 +57,7 @@ class TokenFields(msgspec.Struct, frozen=True, kw_only=True):
     unlimited_quota: bool | UnsetType = UNSET
     models: str | UnsetType = UNSET
     subnet: str | UnsetType = UNSET
+    limits: dict[str, Any] | UnsetType = UNSET  # as oneapi/limits.py has them; {} takes them away
 
 
 # ---- reading ----
@@ -99,6 +103,7 @@ def create(engine: Engine, actor: Actor, user_id: int, fields: TokenFields, *, n
         "unlimited_quota": given(fields.unlimited_quota, False),
         "models": given(fields.models, None),
         "subnet": given(fields.subnet, ""),
+        "limits": limits_column(given(fields.limits, {})),
     }
     _check(values, stored_quota=0)
 
@@ -122,7 +127,8 @@ def insert_token(connection: Connection, user_id: int, values: Mapping[str, Any]
 
 
 def update_all(engine: Engine, actor: Actor, user_id: int, fields: TokenFields, *, now: int) -> AnyRow:
-    """Writes all six editable fields, as One API does: what is left out is emptied, save `expired_time`.
+    """Writes all six editable fields, as One API does: what is left out is emptied, save `expired_time`, and `limits`,
+    which its front ends do not know.
 
     The status is not written, but asking for "enabled" meets the same rules as `set_status`.
     """
@@ -135,6 +141,8 @@ def update_all(engine: Engine, actor: Actor, user_id: int, fields: TokenFields, 
     }
     if fields.expired_time is not UNSET:
         values["expired_time"] = fields.expired_time
+    if not isinstance(fields.limits, UnsetType):
+        values["limits"] = limits_column(fields.limits)
 
     def work(connection: Connection) -> AnyRow:
         stored = _owned(connection, user_id, given(fields.id, 0))
@@ -164,6 +172,7 @@ def remove(engine: Engine, actor: Actor, user_id: int, token_id: int, *, now: in
     def work(connection: Connection) -> None:
         stored = _owned(connection, user_id, token_id)
         connection.execute(delete(Token).where(Token.id == token_id, Token.user_id == user_id))
+        connection.execute(delete(TokenBudget).where(TokenBudget.token_id == token_id))
         audit.record(connection, actor, f"deleted token {token_id} ({stored.name})", now=now)
         revisions.bump(connection, "accounts")
 
@@ -188,6 +197,17 @@ def _write(connection: Connection, actor: Actor, stored: AnyRow, values: dict[st
     audit.record(connection, actor, f"updated token {stored.id} ({written.name})", changes, now=now)
     revisions.bump(connection, "accounts")
     return written
+
+
+def limits_column(value: dict[str, Any], *, may_budget: bool = True) -> str | None:
+    """What column `limits` is to have for that JSON object. Raises Refusal."""
+    try:
+        limits = parse_limits(value)
+    except ValueError as error:
+        raise invalid_input("limits_invalid", detail=str(error)) from None
+    if limits.budget is not None and not may_budget:
+        raise invalid_input("limits_invalid", detail="budgets are for tokens")
+    return render_limits(limits)
 
 
 def _check(values: Mapping[str, Any], *, stored_quota: int) -> None:
@@ -239,7 +259,7 @@ def find_by_key(engine: Engine, key: str) -> TokenAndUser | None:
     if row is None or not hmac.compare_digest(row.key.encode(), key.encode()):
         return None
     subnets = tuple(_items(row.subnet or ""))
-    limits = {name: json.loads(text) for name, text in (("token", row.limits), ("user", row.user_limits)) if text}
+    limits = {name: _limits(text, row.id) for name, text in (("token", row.limits), ("user", row.user_limits)) if text}
     return TokenAndUser(
         key=key,
         status=row.status or 0,
@@ -267,6 +287,15 @@ def find_by_key(engine: Engine, key: str) -> TokenAndUser | None:
             limits=limits,
         ),
     )
+
+
+def _limits(text: str, token_id: int) -> Limits:
+    """What a column says. Only another program can have written what cannot be read: then nobody is locked out."""
+    try:
+        return stored_limits(text)
+    except ValueError as error:
+        log.warning("the limits of token %d or of its user cannot be read and are ignored: %s", token_id, error)
+        return NO_LIMITS
 
 
 _TOKEN_AND_USER: AnySelect = select(

@@ -28,6 +28,7 @@ from oneapi.services.refusal import Refusal, invalid_input
 from oneapi.services.registration import check_name_is_free, check_texts, check_username, insert_retrying
 from oneapi.services.roles import ADMIN, COMMON, ROOT, may_act_on, may_grant
 from oneapi.services.rows import AnyRow
+from oneapi.services.tokens import limits_column
 
 LARGEST_BALANCE = 10**18  # far below what a column holds, so that no sum of one request overflows it
 
@@ -44,6 +45,7 @@ class UserFields(msgspec.Struct, frozen=True, kw_only=True):
     status: Int64 | UnsetType = UNSET
     quota: Int64 | UnsetType = UNSET
     group: str | UnsetType = UNSET
+    limits: dict[str, Any] | UnsetType = UNSET  # as oneapi/limits.py has them; {} takes them away
 
 
 class OwnFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +115,8 @@ def update_one(engine: Engine, actor: Actor, fields: UserFields, *, now: int) ->
         _check_change(connection, actor, stored, values)
         if password_hash:
             values["password"] = password_hash
+        if not isinstance(fields.limits, UnsetType):
+            values["limits"] = limits_column(fields.limits, may_budget=False)
         _write(connection, actor, stored, values, now)
         if not isinstance(fields.quota, UnsetType):
             _set_balance(connection, actor, stored, fields.quota, now)

@@ -242,3 +242,25 @@ def test_keys_shorter_than_48_come_back_unpadded(any_site: Site) -> None:
     token = user.call("POST", "/api/token/", {"name": "a"})
     any_site.change(Token, token["id"], key="short")
     assert user.call("GET", f"/api/token/{token['id']}")["key"] == "short"
+
+
+# ---- limits ----
+
+LIMITS = {"requests_per_minute": 60, "budget": {"period": "week", "quota": 5}}
+
+
+def test_limits_are_shown_where_there_are_any_and_stay_until_they_are_taken_away(any_site: Site) -> None:
+    user = any_site.user()
+    token = user.call("POST", "/api/token/", {"name": "a", "limits": LIMITS})
+    assert token["limits"] == LIMITS
+    assert token.keys() == KEYS | {"limits"}
+    assert user.call("PUT", "/api/token/", {"id": token["id"], "name": "b"})["limits"] == LIMITS
+    assert user.call("PUT", "/api/token/", token) == token
+    assert user.call("PUT", "/api/token/", {**token, "limits": {}}).keys() == KEYS
+
+
+@pytest.mark.parametrize("limits", [{"requests": 1}, {"concurrency": -1}, {"budget": {"period": "day", "quota": "x"}}])
+def test_limits_that_make_no_sense_are_refused(site: Site, limits: dict[str, Any]) -> None:
+    user = site.user()
+    assert "limits" in user.refused("POST", "/api/token/", {"name": "a", "limits": limits})
+    assert user.call("GET", "/api/token/") == []

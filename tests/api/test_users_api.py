@@ -556,3 +556,15 @@ def test_available_models_are_those_of_the_group(site: Site) -> None:
     admin.call("POST", "/api/channel/", {**base, "models": "c", "group": "default"})
     admin.call("POST", "/api/channel/", {**base, "models": "d", "group": "vip", "status": 2})
     assert user.call("GET", "/api/user/available_models") == ["a", "b"]
+
+
+def test_an_administrator_limits_a_user(site: Site) -> None:
+    admin, user = site.user(ADMIN), site.user()
+    before = admin.call("GET", f"/api/user/{user.id}")
+    assert "limits" not in before
+    admin.call("PUT", "/api/user/", {"id": user.id, "limits": {"concurrency": 2}})
+    assert admin.call("GET", f"/api/user/{user.id}") == {**before, "limits": {"concurrency": 2}}
+    budget = {"budget": {"period": "day", "quota": 1}}
+    assert "budgets" in admin.refused("PUT", "/api/user/", {"id": user.id, "limits": budget})
+    admin.call("PUT", "/api/user/", {"id": user.id, "limits": {}})
+    assert admin.call("GET", f"/api/user/{user.id}") == before

@@ -16,6 +16,7 @@ from oneapi.errors import (
     InsufficientQuota,
     InvalidRequest,
     NoChannel,
+    RateLimited,
     UpstreamGarbled,
     UpstreamRejected,
     UpstreamUnreachable,
@@ -451,3 +452,37 @@ def test_every_error_leaves_the_hold_given_back() -> None:
         with contextlib.suppress(GatewayError):
             ask(world, stream=True)
         assert (world.holds, world.balance) == ({}, 10**9)
+
+
+# ---- limits ----
+
+
+def test_a_caller_beyond_his_limits_costs_nothing_and_asks_nobody() -> None:
+    world = World({1: [GOOD]})
+
+    def refuse(caller: Any, head: Any) -> None:
+        raise RateLimited("Too much.", retry_after_s=3)
+
+    with pytest.raises(RateLimited):
+        pipeline.relay(world.call(), body, world.ports(admit=refuse))
+    assert (world.asked, world.reserved, world.balance) == ([], [], 10**9)
+
+
+@pytest.mark.parametrize("balance", [10**9, 0])
+@pytest.mark.parametrize("script", [GOOD, rejected(400)])
+def test_a_call_that_was_counted_in_is_counted_out_once(balance: int, script: tuple[Any, ...]) -> None:
+    world = World({1: [script]}, balance=balance)
+    out: list[Any] = []
+    with contextlib.suppress(GatewayError):
+        drained(pipeline.relay(world.call(), body, world.ports(admit=lambda caller, head: out.append)))
+    assert out == world.observed
+    assert len(out) == 1
+
+
+def test_a_stream_is_counted_out_when_it_ends() -> None:
+    world = World({1: [GOOD_STREAM]})
+    out: list[Any] = []
+    reply = pipeline.relay(world.call(), lambda: body(stream=True), world.ports(admit=lambda caller, head: out.append))
+    assert out == []
+    drained(reply)
+    assert len(out) == 1

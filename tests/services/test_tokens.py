@@ -11,6 +11,7 @@ from sqlalchemy import Engine, event, insert, select, update
 
 from oneapi.database import open_databases
 from oneapi.errors import Forbidden, GatewayError, InvalidRequest, Unauthenticated
+from oneapi.limits import Limits
 from oneapi.models import Hold, Token, User
 from oneapi.services import bootstrap, tokens
 from oneapi.services.tokens import TokenAndUser, TokenCache, authenticate_key, authorize, parse_credential
@@ -82,7 +83,7 @@ def test_a_key_gives_the_token_with_its_user(any_engine: Engine) -> None:
     assert (caller.token_id, caller.token_name, caller.token_quota, caller.is_unlimited) == (3, "ci", 40, False)
     assert caller.models == {"gpt-4o", "o1*"}
     assert caller.subnets == ("10.0.0.0/8", "::1")
-    assert caller.limits == {"token": {"requests_per_minute": 5}}
+    assert caller.limits == {"token": Limits(requests_per_minute=5)}
 
 
 def test_a_key_in_the_wrong_case_or_with_blanks_is_unknown(any_engine: Engine) -> None:
