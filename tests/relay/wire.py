@@ -36,7 +36,7 @@ HOST = "127.0.0.1"
 
 
 @cache
-def _certificate(host: str) -> tuple[bytes, bytes]:
+def certificate_of(host: str) -> tuple[bytes, bytes]:
     """A certificate that signs itself, and its key, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
@@ -68,7 +68,7 @@ def trusting(host: str = HOST) -> Callable[[], SSLContext]:
 
     def make() -> SSLContext:
         context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(cadata=_certificate(host)[0].decode())
+        context.load_verify_locations(cadata=certificate_of(host)[0].decode())
         return context
 
     return make
@@ -114,7 +114,7 @@ class Server:
 def serving(answer: Answer, *, tls: str = "") -> Iterator[Server]:
     """A server on a free port of the loopback interface; `tls` names the host of its certificate."""
     server = Server()
-    context = _server_context(tls) if tls else None
+    context = server_context(tls) if tls else None
 
     def handle(sock: Any, _: Any) -> None:
         server.connections += 1
@@ -142,9 +142,10 @@ def serving(answer: Answer, *, tls: str = "") -> Iterator[Server]:
 CLOSE = object()  # returned by an answer that wants the connection closed
 
 
-def _server_context(host: str) -> SSLContext:
+def server_context(host: str) -> SSLContext:
+    """What a test server shows its clients: the certificate of that host."""
     with TemporaryDirectory() as folder:
-        certificate, key = _certificate(host)
+        certificate, key = certificate_of(host)
         Path(folder, "cert.pem").write_bytes(certificate)
         Path(folder, "key.pem").write_bytes(key)
         context = SSLContext(ssl.PROTOCOL_TLS_SERVER)
