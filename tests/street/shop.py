@@ -57,6 +57,11 @@ class Shop(Console):
         super().__init__(gateway)
         self._engine = create_engine(database.url, poolclass=NullPool)
 
+    @property
+    def spool(self) -> Path:
+        """Where charges are that the database could not take."""
+        return self.gateway.folder / "spool"
+
     # ---- the books ----
 
     def rows(self, query: Select[Any]) -> list[Any]:

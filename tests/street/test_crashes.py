@@ -9,52 +9,16 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import gevent
 import pytest
 
 from oneapi.services.quota import HOLD_S
 from tests.servers import FreshDatabase
-from tests.street.clients import Heard, ask
+from tests.street.crowd import Crowd
 from tests.street.shop import COST, Shop, opened, wait_until
 from tests.street.upstreams import MockUpstream
 
 MODELS = ("mock-n5-d10", "mock-n10-d30", "mock-f30")
-CLIENTS = 40
 WORKERS = 2
-
-
-class Crowd:
-    """Clients that ask again and again, whatever they hear, until they are sent home."""
-
-    def __init__(self, shop: Shop, keys: list[str], rng: random.Random) -> None:
-        self.heard: list[Heard] = []
-        self._shop = shop
-        self._rng = rng
-        self._clients = [gevent.spawn(self._ask_on, keys[number % len(keys)]) for number in range(CLIENTS)]
-        self._is_leaving = False
-
-    def _ask_on(self, key: str) -> None:
-        while not self._is_leaving:
-            is_stream = self._rng.random() < 0.6
-            heard = ask(self._shop.url, key, self._rng.choice(MODELS), stream=is_stream, with_usage=is_stream)
-            if heard.status:
-                self.heard.append(heard)
-            else:
-                gevent.sleep(0.05)  # nobody is there
-
-    @property
-    def answers(self) -> int:
-        return sum(client.is_answered for client in self.heard)
-
-    def wait_for_answers(self, count: int) -> None:
-        """Waits until the crowd has got so many more."""
-        enough = self.answers + count
-        wait_until(lambda: self.answers >= enough)
-
-    def go_home(self) -> list[Heard]:
-        self._is_leaving = True
-        gevent.joinall(self._clients, raise_error=True)
-        return self.heard
 
 
 @pytest.fixture
@@ -68,7 +32,7 @@ def test_whoever_has_an_answer_has_been_charged_though_processes_die_at_any_mome
     rng = random.Random(3)
     users = [shop.user(quota=100_000 * COST) for _ in range(2)]
     limited = shop.token(users[1], unlimited_quota=False, remain_quota=100_000 * COST)
-    crowd = Crowd(shop, [shop.token(users[0]), shop.token(users[1]), limited], rng)
+    crowd = Crowd(shop.url, [shop.token(users[0]), shop.token(users[1]), limited], MODELS, rng, clients=40)
     for _ in range(4):
         crowd.wait_for_answers(rng.randrange(20, 60))
         os.kill(rng.choice(shop.gateway.worker_pids), signal.SIGKILL)
