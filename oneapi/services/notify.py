@@ -77,13 +77,13 @@ class Notifier:
         self._limit = limit
         self._queue: deque[Delivery] = deque()
         self._carriers: set[gevent.Greenlet[[], None]] = set()
-        self._retries: set[gevent.Greenlet[[Delivery], None]] = set()
+        self._retries: dict[gevent.Greenlet[[Delivery], None], Delivery] = {}
 
     # ---- what is told to whom ----
 
     def mail(self, to: str, letter: Letter, *, tries: int = _TRIES) -> Delivery:
         """A letter to addresses separated by semicolons."""
-        return self._post(f"a letter ({letter.subject!r})", lambda: self._mail(to, letter), tries)
+        return self.post(f"a letter ({letter.subject!r})", lambda: self._mail(to, letter), tries)
 
     def mail_user(self, user_id: int, write: Write) -> Delivery:
         """A letter to an account's address, in its language; nothing where it has no address."""
@@ -94,7 +94,7 @@ class Notifier:
             if row is not None and row.email:
                 self._mail(row.email, write(language_of(row.language)))
 
-        return self._post(f"a letter to user {user_id}", deliver, _TRIES)
+        return self.post(f"a letter to user {user_id}", deliver)
 
     def tell_root(self, what: str, write: Write) -> Delivery:
         """Something an operator should know. `write` is called in a greenlet of its own and may ask the database."""
@@ -114,24 +114,26 @@ class Notifier:
                 return
             self._mail(root.email, letter)
 
-        return self._post(what, deliver, _TRIES)
+        return self.post(what, deliver)
+
+    def post(self, what: str, deliver: Callable[[], None], tries: int = _TRIES) -> Delivery:
+        """Has `deliver` called in a greenlet of its own, again where it raises. `what` names it in the log."""
+        delivery = Delivery(what, deliver, tries)
+        self._enqueue(delivery)
+        return delivery
 
     def stop(self) -> None:
         """Gives what is queued a few seconds, and says what is left."""
         until_s = time.monotonic() + _FAREWELL_S
         while self._carriers and time.monotonic() < until_s:
             gevent.sleep(0.02)
-        gevent.killall(list(self._carriers | self._retries))
-        for left in self._queue:
+        gevent.killall([*self._carriers, *self._retries])
+        for left in (*self._queue, *self._retries.values()):
             log.error("%s was not delivered: this worker stopped.", left.what)
         self._queue.clear()
+        self._retries.clear()
 
     # ---- carrying ----
-
-    def _post(self, what: str, deliver: Callable[[], None], tries: int) -> Delivery:
-        delivery = Delivery(what, deliver, tries)
-        self._enqueue(delivery)
-        return delivery
 
     def _enqueue(self, delivery: Delivery) -> None:
         if len(self._queue) >= self._limit:
@@ -162,8 +164,8 @@ class Notifier:
         if delivery.tries_left > 0:
             log.warning("%s is tried again in %g s: %s", delivery.what, self._retry_s, error)
             retry = gevent.spawn_later(self._retry_s, self._enqueue, delivery)
-            self._retries.add(retry)
-            retry.link(self._retries.discard)
+            self._retries[retry] = delivery
+            retry.link(lambda done: self._retries.pop(done, None))
             return
         # A fault of our own comes with its traceback.
         log.error("%s was not delivered: %s", delivery.what, error, exc_info=not isinstance(error, MailFailed))

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, func, update
 from oneapi.errors import NotFound, Unavailable
 from oneapi.models import User
 from oneapi.relay.exchange import Caller, Hold, LogEntry, Settlement
-from oneapi.services import logs, outbox
+from oneapi.services import logs, outbox, reminders
 from oneapi.services.ledger_batch import Reserve, Settle
 from oneapi.services.ledger_store import Driver, Store, driver_of
 from oneapi.services.ledger_writer import Pace, Writer
@@ -148,4 +148,6 @@ def credit(connection: Connection, *, user_id: int, quota: int, log: LogEntry) -
     )
     if changed.rowcount != 1:
         raise NotFound(f"User {user_id} does not exist.")
+    if quota > 0:
+        reminders.rearm(connection, user_id)
     logs.record(connection, replace(log, user_id=user_id, quota=quota))
