@@ -28,7 +28,7 @@ from oneapi.jobs import Jobs, Tools
 from oneapi.journal import new_request_id
 from oneapi.relay import adaptors, encodings, tokencount
 from oneapi.relay.door import RelayDoor
-from oneapi.relay.exchange import Call, Caller, Ports
+from oneapi.relay.exchange import Call, Caller, Exchange, Ports
 from oneapi.relay.media import Fetcher
 from oneapi.relay.pricing import PriceList
 from oneapi.relay.upstream import Upstream
@@ -38,8 +38,13 @@ from oneapi.services.bootstrap import SCRIPTS, session_secret
 from oneapi.services.cache import NEWS, Cache, open_cache
 from oneapi.services.health import Health
 from oneapi.services.ledger_writer import Pace
+from oneapi.services.monitor import Monitor
+from oneapi.services.notify import Notifier
 from oneapi.services.quota import Ledger
+from oneapi.services.reminders import Reminders
 from oneapi.services.snapshots import Snapshots
+from oneapi.services.success_rate import SuccessRate
+from oneapi.services.web import Web
 
 TOKEN_TTL_S = 5.0  # how long a key found is believed without another look
 
@@ -57,13 +62,18 @@ class Program:
     upstream: Upstream
     ports: Ports
     cache: Cache
+    web: Web
+    notifier: Notifier
+    monitor: Monitor
     jobs: Jobs
 
     def stop(self) -> None:
         """Ends what `start` began, when the last call is settled."""
         self.jobs.stop()
         self.ledger.stop()
+        self.notifier.stop()
         self.upstream.close()
+        self.web.close()
 
 
 def create_app(config: Config | None = None) -> Flask:
@@ -131,12 +141,15 @@ def _program(config: Config, databases: Databases) -> Program:
         on_accounts=token_cache.clear,
         on_channels=adopt_health,
     )
+    web = Web(config)
+    notifier = Notifier(engine, lambda: snapshots.options, web, skip_verify=config.smtp_skip_verify)
+    monitor = Monitor(engine, notifier)
     health = Health(
         now=time.time,
         directory=lambda: snapshots.directory,
         options=lambda: snapshots.options,
         write=lambda change: channels.write_health(engine, change, now=int(time.time())),
-        disable=lambda channel_id, reason: channels.auto_disable(engine, channel_id, reason, now=int(time.time())),
+        disable=monitor.disable,
     )
     upstream = Upstream(config)
     worker_id = f"{os.uname().nodename[:40]}:{os.getpid()}"
@@ -148,6 +161,14 @@ def _program(config: Config, databases: Databases) -> Program:
         sqlite_busy_timeout_ms=config.sqlite_busy_timeout,
         pace=Pace(count_s=config.batch_update_interval if config.batch_update_enabled else None),
     )
+
+    observers = [health.observe, Reminders(engine, lambda: snapshots.options, notifier).observe]
+    if config.enable_metric:
+        observers.append(_success_rate(config, monitor, snapshots).observe)
+
+    def observe(exchange: Exchange) -> None:
+        for learn in observers:
+            learn(exchange)
 
     def authenticate(call: Call) -> Caller:
         return tokens.authenticate_key(
@@ -172,7 +193,7 @@ def _program(config: Config, databases: Databases) -> Program:
         count_tokens=count_tokens,
         is_cooling=health.is_cooling,
         sleep=gevent.sleep,
-        observe=health.observe,
+        observe=observe,
         now=time.time,
         monotonic=time.monotonic,
         new_id=new_request_id,
@@ -190,7 +211,20 @@ def _program(config: Config, databases: Databases) -> Program:
         upstream=upstream,
         ports=ports,
         cache=open_cache(config),
+        web=web,
+        notifier=notifier,
+        monitor=monitor,
         jobs=Jobs(Tools(databases=databases), f"{worker_id}:{secrets.token_hex(4)}"),
+    )
+
+
+def _success_rate(config: Config, monitor: Monitor, snapshots: Snapshots) -> SuccessRate:
+    threshold = config.metric_success_rate_threshold
+    return SuccessRate(
+        window=config.metric_queue_size,
+        threshold=threshold,
+        options=lambda: snapshots.options,
+        disable=lambda channel_id, window, rate: monitor.disable_for_rate(channel_id, window, rate, threshold),
     )
 
 

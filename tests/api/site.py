@@ -69,6 +69,8 @@ class Site:
         self._names = itertools.count(1)
 
     def close(self) -> None:
+        self.program.notifier.stop()
+        self.program.web.close()
         self.program.databases.dispose()
 
     def anybody(self) -> Caller:
