@@ -121,7 +121,6 @@ class ChannelView(ListView):
             row=row,
             adaptors=known,
             types={str(one.type): _declared(one) for one in known},
-            all_models=sorted({model for one in known for model in one.models}),
             all_groups=groups.names(options()),
             config={
                 (one.type, field.name): _shown(one, field.name, row, stored) for one in known for field in one.fields

@@ -15,7 +15,7 @@ from flask_babel import lazy_gettext
 from sqlalchemy import ColumnElement, select
 
 from oneapi.admin.lists import Filter, ListView, equals, equals_number
-from oneapi.admin.view import ADMIN, COMMON, SECTION_USE, engine, expose, log_engine, me
+from oneapi.admin.view import ADMIN, COMMON, SECTION_USE, engine, expose, log_engine, me, now
 from oneapi.models import Channel, Log
 from oneapi.services.logs import CONSUMPTION, FAILURE, MANAGEMENT, SYSTEM, TEST, TOP_UP
 from oneapi.services.numbers import id_of
@@ -29,6 +29,7 @@ TYPES = (
     (str(FAILURE), lazy_gettext("Failed request")),
 )
 EXPORT_LIMIT = 50_000
+_MONTH_S = 30 * 86400
 _ADMINS_FILTERS = frozenset({"channel", "username"})
 _EXPORTED = (
     "created_at", "type", "username", "token_name", "model_name", "prompt_tokens", "completion_tokens", "quota",
@@ -85,7 +86,7 @@ class LogView(ListView):
         return tuple(one for one in self.filters if self.sees_all or one.name not in _ADMINS_FILTERS)
 
     def page(self) -> Mapping[str, Any]:
-        return {"sees_all": self.sees_all, "types": dict(TYPES)}
+        return {"sees_all": self.sees_all, "types": dict(TYPES), "month_ago": now() - _MONTH_S}
 
     @expose("/receipt/<id>")
     def receipt(self, id: str) -> Any:

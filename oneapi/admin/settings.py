@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -48,6 +49,8 @@ PAGES: Mapping[str, tuple[tuple[object, tuple[str, ...]], ...]] = {
         (lazy_gettext("Texts"), ("",)),
     ),
 }
+_NAMES = frozenset({"GitHub", "WeChat", "OAuth", "Lark", "Turnstile"})
+_WORDS = re.compile(r"GitHub|WeChat|OAuth|QRCode|[A-Z]+(?![a-z])|[A-Z][a-z]*")
 TITLES: Mapping[str, object] = {
     "operation": lazy_gettext("Operation"),
     "system": lazy_gettext("System"),
@@ -82,6 +85,7 @@ class SettingView(PanelView):
             pages=TITLES,
             page=page,
             groups=grouped(page),
+            names={option.key: gettext(title_of(option.key)) for option in OPTIONS.values()},
             values=_texts(),
             filled=_filled_secrets(),
         )
@@ -108,6 +112,12 @@ class SettingView(PanelView):
             settings.save(engine(), actor(), changed, now=now())
             program().snapshots.refresh()
         return done(gettext("Saved.") if changed else gettext("Nothing was changed."))
+
+
+def title_of(key: str) -> str:
+    """An option's key as words: "EmailDomainWhitelist" is "Email domain whitelist"."""
+    words = [word for word in _WORDS.findall(key.removeprefix("Ext")) if word]
+    return " ".join([words[0], *(word if word in _NAMES or word.isupper() else word.lower() for word in words[1:])])
 
 
 def _fault(key: str, text: str, future: Options) -> str:
