@@ -192,6 +192,7 @@ def _program(config: Config, databases: Databases) -> Program:
         fetch=Fetcher(config).fetch,
         count_tokens=count_tokens,
         is_cooling=health.is_cooling,
+        is_key_resting=health.is_key_resting,
         sleep=gevent.sleep,
         observe=observe,
         now=time.time,

@@ -14,6 +14,7 @@ from oneapi.config import Config
 from oneapi.database import Databases
 from oneapi.i18n import messages
 from oneapi.options import Options
+from oneapi.relay.upstream import Upstream
 from oneapi.services import accounts, sessions
 from oneapi.services.accounts import Account
 from oneapi.services.audit import Actor
@@ -40,6 +41,8 @@ class Program(Protocol):
     def token_cache(self) -> TokenCache: ...
     @property
     def cache(self) -> Cache: ...
+    @property
+    def upstream(self) -> Upstream: ...
 
 
 def program() -> Program:

@@ -112,6 +112,7 @@ def channel(row: AnyRow) -> Json:
         "priority": row.priority,
         "config": row.config or "",
         "system_prompt": row.system_prompt,
+        **{name: value for name in ("tag", "status_reason") if (value := getattr(row, name))},  # ours
     }
 
 

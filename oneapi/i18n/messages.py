@@ -146,6 +146,8 @@ MESSAGES: dict[str, tuple[str, str]] = {
         'the model mapping must be a JSON object of texts, such as {{"gpt-4": "gpt-4o"}}',
         '模型映射必须是值为字符串的 JSON 对象，例如 {{"gpt-4": "gpt-4o"}}',
     ),
+    "ids_or_tag_required": ("either ids or a tag must be given", "请提供 ids 或 tag 其中之一"),
+    "settings_invalid": ("the channel's settings cannot be used: {detail}", "无效的渠道设置：{detail}"),
     "config_invalid": ("{field} must be a JSON object", "{field} 必须是 JSON 对象"),
     "value_too_long": (
         "{field} has at most {limit} characters in this database",

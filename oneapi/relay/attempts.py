@@ -32,6 +32,7 @@ from oneapi.relay.stream import AnswerStream, RawBody, Replayed, Translated, Ver
 
 SILENCE_S = 15.0  # without a byte for the client of a stream, a comment is sent
 ATTEMPT_WINDOW_S = 60.0  # no new attempt later than this after the call came
+KEYS_TRIED = 3  # of one channel, in one call
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
 _FOREVER_S = 86_400.0  # the transport's own limits end a wait long before
@@ -92,22 +93,26 @@ class Trial:
     dialect: Dialect
     silence: Silence
     ports: Ports
-    refreshed: set[int] = field(default_factory=set)  # channels whose bought token was renewed for this call
+    refreshed: set[tuple[int, str]] = field(default_factory=set)  # keys whose bought token was renewed for this call
+    tried_keys: set[str] = field(default_factory=set)  # of channels with several
 
     def first_to_answer(self, routes: tuple[Route, ...]) -> Work:
         """The answer of the first route that gives one. Raises the error that tells the client most."""
         failures: list[GatewayError] = []
         todo = list(routes)
         while todo:
-            route = todo.pop(0)
+            planned = todo.pop(0)
+            route = self._with_key(planned) if planned.channel.pool else planned
             try:
                 return (yield from self._attempt(route))
             except GatewayError as error:
                 failures.append(error)
                 if self._has_stale_token(error, route):
                     self.ports.forget_token(route.channel)
-                    self.refreshed.add(route.channel.id)
+                    self.refreshed.add((route.channel.id, route.channel.key_id))
                     todo.insert(0, route)
+                elif self._has_another_key(error, planned):
+                    todo.insert(0, planned)
                 elif not routing.verdict(error).may_retry:
                     raise
                 if self.ports.monotonic() - self.exchange.call.received_s > ATTEMPT_WINDOW_S:
@@ -121,6 +126,7 @@ class Trial:
             channel_name=route.channel.name,
             model=route.model,
             started_s=ports.monotonic(),
+            key_id=route.channel.key_id,
         )
         exchange.route = route
         exchange.attempts.append(attempt)
@@ -140,8 +146,19 @@ class Trial:
             isinstance(error, UpstreamRejected)
             and error.is_credential
             and route.channel.adaptor.token_request is not None
-            and route.channel.id not in self.refreshed
+            and (route.channel.id, route.channel.key_id) not in self.refreshed
         )
+
+    def _with_key(self, route: Route) -> Route:
+        chosen = routing.with_key(
+            route, is_resting=self.ports.is_key_resting, tried=self.tried_keys, rng=self.ports.rng
+        )
+        self.tried_keys.add(chosen.channel.key_id)
+        return chosen
+
+    def _has_another_key(self, error: GatewayError, route: Route) -> bool:
+        tried = [one for one in route.channel.pool if one.id in self.tried_keys]
+        return 0 < len(tried) < min(KEYS_TRIED, len(route.channel.pool)) and routing.speaks_of_the_key(error)
 
     def _try(self, route: Route, attempt: Attempt) -> Work:
         converted = self._converted(route)

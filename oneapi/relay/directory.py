@@ -5,9 +5,11 @@ A snapshot is immutable and swapped whole when its revision moves (services/snap
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -15,7 +17,8 @@ from sqlalchemy import Connection, Row, select
 from oneapi.models.ability import Ability
 from oneapi.models.channel import Channel as ChannelRow
 from oneapi.relay.adaptor import Adaptor
-from oneapi.relay.exchange import Channel
+from oneapi.relay.channelsettings import ChannelSettings, parse_settings
+from oneapi.relay.exchange import Channel, PooledKey
 from oneapi.relay.pricing import PriceList
 
 log = logging.getLogger(__name__)
@@ -91,9 +94,9 @@ def channel_of(row: Row[Any] | ChannelRow, adaptors: Mapping[int, Adaptor]) -> C
     for declared in adaptor.fields:
         if declared.default and not fields.get(declared.name):
             fields[declared.name] = declared.default
-    settings = _object(row.settings, row.id, "settings")
+    settings = _settings(row)
     mapping = _object(row.model_mapping, row.id, "model_mapping")
-    return Channel(
+    channel = Channel(
         id=row.id,
         type=adaptor.type,
         name=row.name or "",
@@ -107,15 +110,33 @@ def channel_of(row: Row[Any] | ChannelRow, adaptors: Mapping[int, Adaptor]) -> C
         system_prompt=row.system_prompt or "",
         models=split(row.models),
         groups=split(row.group),
-        proxy=settings.get("proxy") or None,
-        overrides=settings.get("overrides") or {},
-        header_overrides=settings.get("header_overrides") or {},
+        proxy=settings.proxy or None,
+        overrides=settings.overrides,
+        header_overrides=settings.header_overrides,
     )
+    pool = tuple(
+        PooledKey(key_id(one.key), one.weight, replace(channel, key=one.key, key_id=key_id(one.key)))
+        for one in settings.pool(channel.key)
+    )
+    return replace(channel, pool=pool) if pool else channel
+
+
+def key_id(key: str) -> str:
+    """What stands for a key where the key itself must not be seen."""
+    return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
 def split(text: str | None) -> tuple[str, ...]:
     """A comma-separated column as its items, trimmed, each once."""
     return tuple(dict.fromkeys(item for part in (text or "").split(",") if (item := part.strip())))
+
+
+def _settings(row: Row[Any] | ChannelRow) -> ChannelSettings:
+    try:
+        return parse_settings(row.settings)
+    except ValueError as error:
+        log.warning("channel %d: its settings cannot be read and are ignored: %s", row.id, error)
+        return ChannelSettings()
 
 
 def _object(text: str | None, channel_id: int, column: str) -> dict[str, Any]:

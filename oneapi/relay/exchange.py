@@ -83,6 +83,17 @@ class Channel:
     proxy: str | None = None  # None: as the deployment says
     overrides: Mapping[str, Any] = field(default_factory=dict)  # merged into the JSON that goes upstream
     header_overrides: Mapping[str, str] = field(default_factory=dict)
+    pool: tuple[PooledKey, ...] = ()  # where the channel has several keys
+    key_id: str = ""  # which of them this is: a mark that may be logged
+
+
+@record()
+class PooledKey:
+    """One key of a channel that has several; `channel` is the channel with this key as its only one."""
+
+    id: str
+    weight: int
+    channel: Channel
 
 
 @record()
@@ -151,6 +162,7 @@ class Attempt:
     channel_name: str
     model: str
     started_s: float
+    key_id: str = ""  # of a channel with several keys
     status: int = 0  # upstream's HTTP status, 0 where none came
     error: BaseException | None = None
     elapsed_ms: int = 0
@@ -251,5 +263,6 @@ class Ports:
     new_id: Callable[[], str]
     rng: random.Random
     must_ask_usage: bool = False  # ENFORCE_INCLUDE_USAGE
+    is_key_resting: Callable[[int, str], bool] = lambda channel_id, key_id: False
     # counts the call into its caller's limits, and gives what counts it out; None where he has none; may raise
     admit: Callable[[Caller, Head], Callable[[Exchange], None] | None] = lambda caller, head: None

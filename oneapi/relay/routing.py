@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Literal
 
 from oneapi.errors import (
@@ -98,6 +98,32 @@ def shuffled(tier: tuple[Channel, ...], rng: random.Random) -> Iterator[Channel]
         at = rng.randrange(len(rest))
         rest[at], rest[-1] = rest[-1], rest[at]
         yield rest.pop()
+
+
+def with_key(
+    route: Route, *, is_resting: Callable[[int, str], bool], tried: Collection[str], rng: random.Random
+) -> Route:
+    """The route with one of its channel's keys: one that does not rest and was not tried in this call, if there is.
+
+    Drawn in proportion to the weights; keys that weigh nothing come in only when no other is left.
+    """
+    channel = route.channel
+    fresh = [one for one in channel.pool if one.id not in tried] or list(channel.pool)
+    usable = [one for one in fresh if not is_resting(channel.id, one.id)] or fresh
+    total = sum(one.weight for one in usable)
+    point = rng.random() * total
+    chosen = usable[-1]
+    for one in usable:
+        point -= one.weight
+        if point < 0:
+            chosen = one
+            break
+    return Route(chosen.channel, route.model, route.price)
+
+
+def speaks_of_the_key(error: BaseException) -> bool:
+    """Whether another key of the same channel may do better: the key was refused, or has had enough for now."""
+    return verdict(error).blame in ("disable", "cool")
 
 
 @record()

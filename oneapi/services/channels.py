@@ -7,8 +7,8 @@ differs is written, in the transaction of the channel itself, so that no reader 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -17,13 +17,14 @@ from sqlalchemy import Connection, Engine, and_, delete, insert, or_, select, up
 from oneapi.database import run_write
 from oneapi.models import Ability, Channel, ChannelHealth
 from oneapi.relay import adaptors
+from oneapi.relay.channelsettings import check_settings, parse_settings
 from oneapi.services import audit, revisions
 from oneapi.services.audit import MASKED, SYSTEM, Actor, Change
 from oneapi.services.forms import Int64, given
 from oneapi.services.health import Change as HealthChange
 from oneapi.services.numbers import id_of
 from oneapi.services.paging import Listing, Page, listed
-from oneapi.services.refusal import Refusal, invalid_input
+from oneapi.services.refusal import Refusal, invalid_input, invalid_parameter
 from oneapi.services.roles import ROOT
 from oneapi.services.rows import AnyRow, inserted_id
 
@@ -165,6 +166,97 @@ def copy_one(engine: Engine, actor: Actor, channel_id: int, name: str, *, now: i
         return copy_id
 
     return run_write(engine, work)
+
+
+class BatchFields(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be given to many channels at once: what they have alike. What is left out stays."""
+
+    weight: Int64 | UnsetType = UNSET
+    priority: Int64 | UnsetType = UNSET
+    models: str | UnsetType = UNSET
+    group: str | UnsetType = UNSET
+    model_mapping: str | UnsetType = UNSET
+    system_prompt: str | UnsetType = UNSET
+    tag: str | UnsetType = UNSET
+
+
+BatchAction = Literal["enable", "disable", "delete", "edit"]
+
+
+def change_many(
+    engine: Engine,
+    actor: Actor,
+    action: BatchAction,
+    *,
+    ids: Sequence[int] = (),
+    tag: str = "",
+    fields: BatchFields | None = None,
+    now: int,
+) -> int:
+    """Does the same to channels by their ids, or to all that have the tag: to all of them or to none.
+
+    Returns how many channels there were. Ids that do not exist are passed over.
+    """
+    if bool(ids) == bool(tag):
+        raise invalid_parameter("ids_or_tag_required")
+    which = Channel.id.in_(ids) if ids else Channel.tag == tag
+    edited = _tidied(msgspec.convert(msgspec.to_builtins(fields or BatchFields()), ChannelFields))
+    _check(edited, engine.dialect.name)
+    # Empty, these make a channel unreachable, or mean something else than they say.
+    edited = {name: value for name, value in edited.items() if value or name not in ("models", "group")}
+    values = {"enable": {"status": ENABLED}, "disable": {"status": DISABLED}}.get(action, edited)
+
+    def work(connection: Connection) -> int:
+        if action == "delete":
+            return _remove(connection, actor, which, now)
+        rows = connection.execute(select(Channel).where(which).order_by(Channel.id).with_for_update()).all()
+        for stored in rows:
+            changed = {name: value for name, value in values.items() if value != getattr(stored, name)}
+            if "status" in changed:
+                changed |= {"status_reason": None, "status_time": now}
+            if changed:
+                _write(connection, actor, stored, changed, now)
+        return len(rows)
+
+    return run_write(engine, work)
+
+
+def shown_settings(engine: Engine, channel_id: int) -> dict[str, Any]:
+    """A channel's settings without secrets: how many keys it has beside its own, and a proxy without its password."""
+    settings = parse_settings(get(engine, channel_id).settings)
+    return {
+        "proxy": masked_url(settings.proxy),
+        "test_model": settings.test_model,
+        "overrides": settings.overrides,
+        "header_overrides": settings.header_overrides,
+        "keys": len(settings.keys),
+    }
+
+
+def change_settings(engine: Engine, actor: Actor, channel_id: int, given: Mapping[str, Any], *, now: int) -> None:
+    """Changes those of a channel's settings that are given; null or empty takes one away."""
+
+    def work(connection: Connection) -> None:
+        stored = _stored(connection, channel_id, for_update=True)
+        before = json.loads(stored.settings) if stored.settings else {}
+        if given.get("proxy") and given["proxy"] == masked_url(before.get("proxy") or ""):
+            after = {**before, **given, "proxy": before["proxy"]}  # as it was shown
+        else:
+            after = {**before, **given}
+        text = json.dumps({name: value for name, value in after.items() if value}, ensure_ascii=False)
+        values = {"settings": text if text != "{}" else ""}
+        _check(values, engine.dialect.name)
+        _write(connection, actor, stored, values, now)
+
+    run_write(engine, work)
+
+
+def masked_url(url: str) -> str:
+    """The address with its password hidden."""
+    before, at, after = url.rpartition("@")
+    scheme, slashes, user = before.partition("://")
+    name, colon, _ = user.partition(":")
+    return f"{scheme}{slashes}{name}{colon}{MASKED if colon else ''}{at}{after}"
 
 
 def reveal_key(engine: Engine, actor: Actor, channel_id: int, *, now: int) -> str:
@@ -396,6 +488,11 @@ def _check(values: Mapping[str, Any], dialect: str) -> None:
     for name in ("config", "settings"):
         if values.get(name) and not _is_object(values[name]):
             raise invalid_input("config_invalid", field=name)
+    if values.get("settings"):
+        try:
+            check_settings(values["settings"])
+        except ValueError as error:
+            raise invalid_input("settings_invalid", detail=str(error)) from None
     for group in _names(values.get("group", "")):
         if len(group) > _GROUP_NAME_LIMIT:
             raise invalid_input("value_too_long", field=f"group {group}", limit=_GROUP_NAME_LIMIT)

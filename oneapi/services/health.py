@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from oneapi.errors import GatewayError, UpstreamRejected
 from oneapi.options import Options
 from oneapi.relay.exchange import Attempt, Directory, Exchange
-from oneapi.relay.routing import verdict
+from oneapi.relay.routing import Blame, verdict
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ FIRST_REST_S = 15.0
 LONGEST_REST_S = 600.0
 RATE_REST_S = 10.0
 MODEL_REST_S = 300.0
+KEY_REST_S = 600.0  # of a key that was refused, in a channel that has others
 _OUTCOMES_KEPT = 100
 PROBE_S = 60.0  # a probe that has not come back by then is given up
 
@@ -82,6 +83,7 @@ class Health:
         self._write = write
         self._disable = disable
         self._breakers: dict[Key, _Breaker] = {}
+        self._resting_keys: dict[Key, float] = {}  # (channel, key id) → until; of channels with several keys
 
     def is_cooling(self, channel_id: int, model: str) -> bool:
         """Whether the pair should be left alone. When its rest is over, one caller gets False, as the probe."""
@@ -92,6 +94,16 @@ class Health:
         if now < breaker.until or now < breaker.probing_until:
             return True
         breaker.probing_until = now + PROBE_S
+        return False
+
+    def is_key_resting(self, channel_id: int, key_id: str) -> bool:
+        """Whether this one of a channel's keys was refused, or was told to slow down, a while ago."""
+        until = self._resting_keys.get((channel_id, key_id))
+        if until is None:
+            return False
+        if until > self._now():
+            return True
+        del self._resting_keys[channel_id, key_id]
         return False
 
     def observe(self, exchange: Exchange) -> None:
@@ -121,6 +133,8 @@ class Health:
             return
         blame = verdict(error, has_begun=has_begun).blame
         reason = _reason(error)
+        if attempt.key_id and blame in ("cool", "disable") and self._rests_alone(attempt, error, blame):
+            return
         match blame:
             case "none":
                 breaker = self._breakers.get(key)
@@ -139,6 +153,22 @@ class Health:
                     self._tell(lambda: self._disable(attempt.channel_id, reason))
                 else:
                     self._open(key, reason, MODEL_REST_S)
+
+    def _rests_alone(self, attempt: Attempt, error: BaseException, blame: Blame) -> bool:
+        """Has one key of a channel rest. False where no other key of the channel is left: then the channel is to blame.
+
+        Each worker finds out for itself: what is a matter of one key in many is not worth a write.
+        """
+        rest_s = KEY_REST_S
+        if blame == "cool":
+            retry_after_s = error.retry_after_s if isinstance(error, GatewayError) else None
+            rest_s = min(retry_after_s or RATE_REST_S, LONGEST_REST_S)
+        self._resting_keys[attempt.channel_id, attempt.key_id] = self._now() + rest_s
+        log.warning(
+            "key %s of channel %d rests for %d s: %s", attempt.key_id, attempt.channel_id, rest_s, _reason(error)
+        )
+        channel = self._directory().channel(attempt.channel_id)
+        return channel is not None and not all(self.is_key_resting(channel.id, one.id) for one in channel.pool)
 
     def _succeeded(self, key: Key) -> None:
         breaker = self._breakers.get(key)

@@ -326,3 +326,90 @@ def test_settings_of_our_own_are_kept_through_a_round_trip(site: Site) -> None:
     admin.call("PUT", "/api/channel/", created)
     row = site.row(Channel, created["id"])
     assert (row.settings, row.tag) == (settings, "eu")
+
+
+# ---- settings, copies, batches ----
+
+
+def test_settings_are_changed_one_by_one_and_shown_without_secrets(any_site: Site) -> None:
+    admin = any_site.user(ADMIN)
+    path = f"/api/channel/{create(admin)['id']}/settings"
+    nothing = {"proxy": "", "test_model": "", "overrides": {}, "header_overrides": {}, "keys": 0}
+    assert admin.call("GET", path) == nothing
+    proxy = "socks5://me:hidden@127.0.0.1:1080"
+    keys = ["sk-two", {"key": "sk-three", "weight": 2}]
+    shown = admin.call("PUT", path, {"proxy": proxy, "keys": keys, "overrides": {"top_p": 1, "user": None}})
+    expected = {"proxy": "socks5://me:***@127.0.0.1:1080", "keys": 2, "overrides": {"top_p": 1, "user": None}}
+    assert shown == {**nothing, **expected}
+    admin.call("PUT", path, {"proxy": shown["proxy"], "test_model": "gpt-4o"})
+    stored = json.loads(any_site.rows(Channel)[0].settings)
+    assert (stored["proxy"], stored["keys"], stored["test_model"]) == (proxy, keys, "gpt-4o")
+    assert admin.call("PUT", path, {"proxy": "", "keys": [], "test_model": "", "overrides": {}}) == nothing
+    logged = "".join(row.content for row in any_site.rows(Log))
+    assert "hidden" not in logged
+    assert "sk-two" not in logged
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"overrides": {"api_key": "x"}}, {"header_overrides": {"Cookie": "x"}}, {"keys": "one"}, {"overrides": 1}],
+)
+def test_settings_with_secrets_or_of_a_wrong_kind_are_refused(site: Site, settings: Any) -> None:
+    admin = site.user(ADMIN)
+    channel_id = create(admin)["id"]
+    admin.refused("PUT", f"/api/channel/{channel_id}/settings", settings)
+    assert site.row(Channel, channel_id).settings is None
+
+
+def test_a_copy_has_all_of_the_channel_and_is_off(site: Site) -> None:
+    admin = site.user(ADMIN)
+    original = create(admin, priority=4, tag="a")
+    copied = admin.call("POST", f"/api/channel/{original['id']}/copy", {})
+    expected = {**original, "id": copied["id"], "name": "openai (copy)", "status": 2}
+    assert copied == {**expected, "created_time": copied["created_time"]}
+    assert site.row(Channel, copied["id"]).key == "sk-1"
+    assert admin.call("POST", f"/api/channel/{original['id']}/copy", {"name": "b"})["name"] == "b"
+    admin.refused("POST", "/api/channel/999/copy", {})
+
+
+def test_a_batch_acts_on_all_with_the_ids_or_the_tag(any_site: Site) -> None:
+    admin = any_site.user(ADMIN)
+    admin.call("POST", "/api/channel/", {**NEW, "key": "1\n2\n3", "tag": "t"})
+    one, two, three = (row.id for row in any_site.rows(Channel))
+
+    def column(name: str) -> list[Any]:
+        return [getattr(row, name) for row in any_site.rows(Channel)]
+
+    assert admin.call("POST", "/api/channel/batch", {"action": "disable", "ids": [one, three, 999]}) == 2
+    assert column("status") == [2, 1, 2]
+    assert admin.call("POST", "/api/channel/batch", {"action": "enable", "tag": "t"}) == 3
+    assert column("status") == [1, 1, 1]
+    fields = {"priority": 7, "models": "o1, o3", "weight": 2, "tag": "u"}
+    assert admin.call("POST", "/api/channel/batch", {"action": "edit", "ids": [one, two], "fields": fields}) == 2
+    assert (column("priority"), column("models"), column("tag")) == (
+        [7, 7, 0],
+        ["o1,o3", "o1,o3", "gpt-4o,gpt-4o-mini"],
+        ["u", "u", "t"],
+    )
+    assert abilities(any_site, two) == {("default", "o1", True, 7), ("default", "o3", True, 7)}
+    assert admin.call("POST", "/api/channel/batch", {"action": "delete", "tag": "u"}) == 2
+    assert column("id") == [three]
+    assert abilities(any_site, one) == set()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"action": "delete"},
+        {"action": "delete", "ids": [1], "tag": "t"},
+        {"action": "burn", "ids": [1]},
+        {"action": "edit", "ids": [1], "fields": {"weight": -1}},
+        {"ids": [1]},
+    ],
+)
+def test_a_batch_that_is_not_clear_does_nothing(site: Site, body: dict[str, Any]) -> None:
+    admin = site.user(ADMIN)
+    create(admin)
+    before = site.rows(Channel)
+    admin.refused("POST", "/api/channel/batch", body)
+    assert site.rows(Channel) == before
