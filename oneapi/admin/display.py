@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
 import nh3
 from flask import Flask
@@ -14,6 +15,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
 import oneapi
+from oneapi.admin import security
 from oneapi.admin.assets import address
 from oneapi.admin.view import current, options
 from oneapi.i18n import panel
@@ -40,15 +42,23 @@ _STYLES = {
 def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(money=money, when=when, count=count)
     app.jinja_env.globals.update(icon=icon, lang_tag=lang_tag, csrf_token=generate_csrf)
-    app.context_processor(
-        lambda: {
-            "site": options(),
-            "account": current(),
-            "language": panel.language(),
-            "script_texts": panel.script_texts,
-            "version": oneapi.__version__,
-        }
-    )
+    app.context_processor(_shared)
+
+
+def _shared() -> dict[str, Any]:
+    """What every template may use. The pictures that options name may come from where they are."""
+    settings = options()
+    security.allow("img-src", security.origin(settings.logo), security.origin(settings.wechat_account_qrcode_image_url))
+    footer = own_text(settings.footer)
+    security.allow("img-src", *map(security.origin, image_addresses(footer)))
+    return {
+        "site": settings,
+        "account": current(),
+        "language": panel.language(),
+        "script_texts": panel.script_texts,
+        "version": oneapi.__version__,
+        "footer": footer,
+    }
 
 
 def icon(name: str, css: str = "") -> Markup:

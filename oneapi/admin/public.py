@@ -6,11 +6,13 @@ people's pages (spec management.md §10, appendix B 30). Whoever has to log in f
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request, url_for
+from flask_babel import gettext
 from werkzeug.wrappers import Response as AnyResponse
 
 from oneapi.admin import display, security
@@ -18,10 +20,14 @@ from oneapi.admin.errors import refusal_text
 from oneapi.admin.view import current, done, engine, guarded, now, options
 from oneapi.config import Config
 from oneapi.services import accounts, sessions
+from oneapi.services.passwords import LEAST_CHARACTERS, MOST_CHARACTERS
 from oneapi.services.rates import critical_rate
 from oneapi.services.refusal import Refusal
 
 blueprint = Blueprint("public", __name__)
+
+STARTED_AT = int(time.time())
+TURNSTILE = "https://challenges.cloudflare.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +41,7 @@ class Provider:
 
 
 def init_app(app: Flask, config: Config) -> None:
-    app.jinja_env.globals["sign_in_providers"] = sign_in_providers
-    app.jinja_env.filters["own_text"] = display.own_text
+    app.jinja_env.globals.update(sign_in_providers=sign_in_providers, turnstile=f"{TURNSTILE}/turnstile/v0/api.js")
     if not config.is_master and config.frontend_base_url:
         _send_elsewhere(app, config.frontend_base_url)
     app.register_blueprint(guarded(blueprint))
@@ -57,12 +62,44 @@ def _send_elsewhere(app: Flask, base: str) -> None:
 
 @blueprint.get("/")
 def home() -> str:
-    return render_template("public/home.html")
+    settings = options()
+    own = _own_page(settings.home_page_content)
+    return own or render_template("public/home.html", started_at=STARTED_AT, notice=_notice())
 
 
 @blueprint.get("/about")
 def about() -> str:
-    return render_template("public/home.html")
+    return _own_page(options().about, gettext("About")) or render_template("public/about.html")
+
+
+def _own_page(content: str, title: str = "") -> str:
+    """What the operator wrote for this page; "" where he wrote nothing."""
+    content = content.strip()
+    if not content:
+        return ""
+    title = title or options().system_name
+    if content.startswith("https://") and len(content.split()) == 1:
+        security.allow("frame-src", security.origin(content))
+        return render_template("public/framed.html", address=content, title=title)
+    text = display.own_text(content)
+    _allow_images(text)
+    return render_template("public/own.html", text=text, title=title, notice=_notice())
+
+
+def _notice() -> str:
+    """The operator's notice, which a browser shows once."""
+    text = options().notice.strip()
+    if not text:
+        return ""
+    made = display.own_text(text)
+    _allow_images(made)
+    return made
+
+
+def _allow_images(text: str) -> None:
+    """An operator's own text may look as he likes: with pictures from where he says, and styles in its tags."""
+    security.allow("img-src", *(security.origin(address) for address in display.image_addresses(text)))
+    security.allow("style-src-attr", "'unsafe-inline'")
 
 
 # ---- coming and going ----
@@ -107,17 +144,64 @@ def logout() -> Response:
 
 @blueprint.get("/register")
 def register() -> Any:
-    return render_template("public/home.html")
+    if current() is not None:
+        return redirect(url_for("admin.index"))
+    _allow_turnstile()
+    return render_template("public/register.html", least=LEAST_CHARACTERS, most=MOST_CHARACTERS)
 
 
 @blueprint.get("/reset")
-def reset() -> Any:
-    return render_template("public/home.html")
+def reset() -> str:
+    _allow_turnstile()
+    return render_template("public/reset.html")
+
+
+@blueprint.get("/user/reset")
+def reset_by_mail() -> str:
+    """Where a mailed link leads."""
+    email, token = request.args.get("email", ""), request.args.get("token", "")
+    return render_template("public/reset_by_mail.html", email=email, token=token)
+
+
+@blueprint.get("/oauth/<any(github, oidc, lark):provider>")
+def signed_in(provider: str) -> str:
+    """Where a third party sends people back to; the page's script hands its code to the API."""
+    return render_template("public/signed_in.html", provider=provider)
+
+
+def _allow_turnstile() -> None:
+    if options().turnstile_check_enabled:
+        for directive in ("script-src", "frame-src", "connect-src"):
+            security.allow(directive, TURNSTILE)
 
 
 def sign_in_providers() -> list[Provider]:
-    """Those that the options switch on and fill in."""
-    return []
+    """Those that the options switch on and fill in. An empty redirect_uri is filled in by the page."""
+    settings = options()
+    found = []
+    if settings.github_oauth_enabled:
+        query = urlencode({"client_id": settings.github_client_id, "scope": "user:email"})
+        address = f"https://github.com/login/oauth/authorize?{query}"
+        found.append(Provider("github", "GitHub", "brand-github", address))
+    if settings.oidc_enabled and settings.oidc_authorization_endpoint:
+        query = urlencode(
+            {
+                "client_id": settings.oidc_client_id,
+                "redirect_uri": "",
+                "response_type": "code",
+                "scope": "openid profile email",
+            }
+        )
+        joint = "&" if "?" in settings.oidc_authorization_endpoint else "?"
+        address = f"{settings.oidc_authorization_endpoint}{joint}{query}"
+        found.append(Provider("oidc", "OpenID Connect", "id", address))
+    if settings.lark_client_id:
+        query = urlencode({"app_id": settings.lark_client_id, "redirect_uri": ""})
+        address = f"https://open.feishu.cn/open-apis/authen/v1/index?{query}"
+        found.append(Provider("lark", gettext("Lark"), "message", address))
+    if settings.wechat_auth_enabled:
+        found.append(Provider("wechat", gettext("WeChat"), "brand-wechat"))
+    return found
 
 
 # ---- One API's paths ----

@@ -174,6 +174,13 @@ class Gate:
             return redirect(url_for("password.index"))
         return None
 
+    def render(self, template: str, **values: Any) -> str:
+        return cast(str, super().render(template, **values))  # type: ignore[misc]
+
+    def _run_view(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Flask-Admin's own calls a view a second time when it raises TypeError, and so hides where it was raised."""
+        return function(self, *args, **kwargs)
+
     def create_blueprint(self, admin: Any) -> Blueprint:
         made: Blueprint = super().create_blueprint(admin)  # type: ignore[misc]
         return guarded(made)
