@@ -1,4 +1,5 @@
 from tests.street.shop import shop
+from tests.street.showcase import showcase
 from tests.street.upstreams import mock
 
-__all__ = ["mock", "shop"]
+__all__ = ["mock", "shop", "showcase"]
