@@ -1,24 +1,27 @@
 """OpenAI's text completions and edits, both of them old; providers of open models still offer the first.
 
-Source: https://platform.openai.com/docs/api-reference/completions (read 2026-11-25). These go verbatim only: there is
-no client half for providers with other formats.
+Source: https://platform.openai.com/docs/api-reference/completions (read 2026-11-25). They go verbatim where the
+provider has this format; for one that has another a prompt is the only message of a conversation. Edits go verbatim
+only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
+from oneapi.errors import InvalidRequest
 from oneapi.relay import ir
-from oneapi.relay.adaptor import CONTENT, LAST, NOTHING, USAGE_ONLY, Codec, Headers
+from oneapi.relay.adaptor import CONTENT, LAST, NOTHING, USAGE_ONLY, Codec, Headers, Json, Rendering
 from oneapi.relay.framing import Frame
 from oneapi.relay.head import Head
-from oneapi.relay.protocols import client_json, openai_chat
+from oneapi.relay.protocols import client_json, openai_chat, openai_chat_request
 from oneapi.relay.protocols.openai_error import render_error
-from oneapi.relay.protocols.openai_usage import parse_usage
+from oneapi.relay.protocols.openai_usage import parse_usage, render_usage
 from oneapi.relay.protocols.provider_error import error_in, parse_error
-from oneapi.relay.protocols.provider_json import loads
+from oneapi.relay.protocols.provider_json import dumps, loads
 
 
 class _StreamOptions(msgspec.Struct, gc=False):
@@ -124,6 +127,89 @@ def read_text(body: bytes, headers: Headers) -> str:
     )
 
 
+# ---- the client half, for providers with formats of their own ----
+
+_ONLY_HERE: Mapping[str, Any] = {"suffix": "", "echo": False, "best_of": 1}  # and what says nothing
+
+
+def parse_request(body: Json) -> ir.ChatRequest:
+    """Raises InvalidRequest for what only a provider of text completions can do."""
+    prompt = body.get("prompt")
+    if isinstance(prompt, list) and len(prompt) == 1:
+        prompt = prompt[0]
+    if not isinstance(prompt, str):
+        raise InvalidRequest("The provider takes one prompt, as a text.", param="prompt")
+    for name, nothing in _ONLY_HERE.items():
+        if body.get(name) not in (None, nothing):
+            raise InvalidRequest(f"The provider has no place for the field '{name}'.", param=name)
+    rest = {name: value for name, value in body.items() if name not in ("prompt", "logprobs", *_ONLY_HERE)}
+    if (likely := body.get("logprobs")) is not None:
+        rest |= {"logprobs": True, "top_logprobs": likely}
+    return openai_chat_request.parse_request({**rest, "messages": [{"role": "user", "content": prompt}]})
+
+
+def render_response(response: ir.ChatResponse, rendering: Rendering) -> Json:
+    body = _head(response.id, response.created_at, response.model, rendering)
+    body["choices"] = [
+        {
+            "text": "".join(part.text for part in choice.parts if isinstance(part, ir.Text)),
+            "index": number,
+            "logprobs": None,
+            "finish_reason": choice.finish_reason or "stop",
+        }
+        for number, choice in enumerate(response.choices)
+    ]
+    if response.usage is not None:
+        body["usage"] = render_usage(response.usage)
+    return body
+
+
+def _head(id: str, created_at: int, model: str, rendering: Rendering) -> Json:
+    return {
+        "id": id or rendering.id,
+        "object": "text_completion",
+        "created": created_at or rendering.created_at,
+        "model": model or rendering.model,
+    }
+
+
+class StreamRenderer:
+    """Chunks of text, event by event; `finish` gives the usage, where it is wanted, and [DONE]."""
+
+    __slots__ = ("_fields", "_rendering", "_texts", "_usage")
+
+    def __init__(self, rendering: Rendering) -> None:
+        self._rendering = rendering
+        self._fields = _head("", 0, "", rendering)
+        self._texts: set[tuple[int, int]] = set()  # (choice, part) of parts that are text
+        self._usage: ir.Usage | None = None
+
+    def feed(self, event: ir.Event) -> Iterable[bytes]:
+        match event:
+            case ir.Begin():
+                self._fields = _head(event.id, event.created_at, event.model, self._rendering)
+            case ir.Open(part=ir.Text()):
+                self._texts.add((event.choice, event.index))
+            case ir.Delta() if (event.choice, event.index) in self._texts:
+                return (self._chunk(event.choice, event.text, None),)
+            case ir.Finish():
+                return (self._chunk(event.choice, "", event.reason),)
+            case ir.Usage():
+                self._usage = event
+        return ()
+
+    def finish(self) -> bytes:
+        last = b"data: [DONE]\n\n"
+        if self._usage is None or not self._rendering.wants_usage:
+            return last
+        told = {**self._fields, "choices": [], "usage": render_usage(self._usage)}
+        return b"data: " + dumps(told) + b"\n\n" + last
+
+    def _chunk(self, choice: int, text: str, reason: str | None) -> bytes:
+        said = {"text": text, "index": choice, "logprobs": None, "finish_reason": reason}
+        return b"data: " + dumps({**self._fields, "choices": [said]}) + b"\n\n"
+
+
 CODEC = Codec(
     name="openai_completions",
     has_stream_options=True,
@@ -131,6 +217,9 @@ CODEC = Codec(
     watcher=Watcher,
     read_usage=openai_chat.read_usage,
     read_text=read_text,
+    parse_request=parse_request,
+    render_response=render_response,
+    stream_renderer=StreamRenderer,
     render_error=render_error,
 )
 EDITS = Codec(
