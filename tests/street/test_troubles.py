@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from functools import partial
 
-import gevent
 from gevent.pool import Pool
 
 from oneapi.relay import encodings
@@ -35,7 +34,7 @@ def test_money_is_conserved_when_clients_leave_and_providers_fail(shop: Shop) ->
         )
         for _ in range(REQUESTS)
     ]
-    heard = [call.get() for call in gevent.joinall(calls, raise_error=True)]
+    heard = [call.get() for call in calls]
     # 401: the limited token was found used up, to the last unit.
     assert {client.status for client in heard} <= {0, 200, 400, 401, 403, 429, 500, 502, 503, 504}
     assert {client.status for client in heard} >= {200, 400, 403, 503}
