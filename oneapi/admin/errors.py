@@ -86,7 +86,8 @@ def failure(message: str, status: int, *, field: str | None = None, title: str =
 
 
 def _refused(refusal: Refusal) -> Response:
-    status = refusal.status if refusal.status != 200 else 422
+    # A form that is refused is an everyday answer to its script, as on the API; a page that is refused is a failure.
+    status = refusal.status if refusal.status != 200 or wants_json() else 422
     response = failure(refusal_text(refusal), status, field=refused_field(refusal))
     if refusal.retry_after_s is not None:
         response.headers["Retry-After"] = str(refusal.retry_after_s)

@@ -126,8 +126,7 @@ def log_in() -> Any:
             now=now(),
         )
     except Refusal as refusal:
-        page = _login_page(form.get("next", ""), username=form.get("username", ""), message=refusal_text(refusal))
-        return Response(page, status=429 if refusal.retry_after_s else 422, mimetype="text/html")
+        return _login_page(form.get("next", ""), username=form.get("username", ""), message=refusal_text(refusal))
     sessions.begin(account)
     return redirect(security.safe_next(form.get("next"), url_for("admin.index")))
 
