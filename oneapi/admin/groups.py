@@ -9,7 +9,7 @@ import msgspec
 from flask import Response
 from flask_babel import gettext, lazy_gettext
 
-from oneapi.admin.view import ROOT, SECTION_SITE, PanelView, actor, body, done, engine, expose, now, options, program
+from oneapi.admin.view import ROOT, SECTION_OPERATE, PanelView, actor, body, done, engine, expose, now, options, program
 from oneapi.services import groups
 
 
@@ -20,7 +20,7 @@ class _Form(msgspec.Struct, frozen=True):
 
 class GroupView(PanelView):
     role = ROOT
-    icon, section = "tags", SECTION_SITE
+    icon, section = "tags", SECTION_OPERATE
 
     @expose("/")
     def index(self) -> Any:

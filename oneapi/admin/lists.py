@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from flask import request
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import ColumnElement, func, literal
 
 from oneapi.admin.view import RowsView
 from oneapi.extensions import db
@@ -48,14 +48,12 @@ def equals_number(column: Any) -> Where:
     return lambda text: None if (number := id_of(text)) is None else column == number
 
 
-def has_item(column: Any) -> Where:
+def has_item(column: Any) -> Callable[[str], ColumnElement[bool]]:
     """The column is a comma-separated list that has this item."""
 
     def where(text: str) -> ColumnElement[bool]:
-        escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        condition: ColumnElement[bool] = func.concat(",", func.coalesce(column, ""), ",").like(
-            f"%,{escaped},%", escape="\\"
-        )
+        items = literal(",").concat(func.coalesce(column, "")).concat(",")
+        condition: ColumnElement[bool] = items.contains(f",{text},", autoescape=True)
         return condition
 
     return where
