@@ -29,6 +29,7 @@ _ATTRIBUTES = {
     "details": {"open"},
     "font": {"color", "size"},
 }
+_MILLIONS = 10**7  # dollars from here on are told in millions
 _STYLES = {
     *("color", "background", "background-color", "border", "border-radius", "border-color", "box-shadow", "opacity"),
     *("margin", "margin-top", "margin-bottom", "margin-left", "margin-right", "padding", "padding-top"),
@@ -79,6 +80,8 @@ def money(quota: int | None, places: int = 2) -> str:
         return count(amount)
     dollars = Decimal(amount) / settings.quota_per_unit
     sign = "-" if dollars < 0 else ""
+    if abs(dollars) >= _MILLIONS:
+        return f"{sign}${count(int(abs(dollars)))}"
     return f"{sign}${abs(dollars):,.{places}f}"
 
 

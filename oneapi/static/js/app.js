@@ -301,6 +301,7 @@ const compact = new Intl.NumberFormat(language === "zh-CN" ? "en" : language, { 
 export function money(quota, places = 2) {
   if (!inCurrency) return count(quota);
   const dollars = quota / unit;
+  if (Math.abs(dollars) >= 1e7) return `${dollars < 0 ? "-" : ""}$${compact.format(Math.abs(dollars))}`;
   return `${dollars < 0 ? "-" : ""}$${Math.abs(dollars).toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places })}`;
 }
 
