@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 import gevent
 from flask import Flask
 
-from oneapi import admin, api, database, journal, probes
+from oneapi import admin, api, database, journal, metrics, probes
 from oneapi.addresses import ClientAddress, Forwarded
 from oneapi.config import Config
 from oneapi.data import load_prices
@@ -26,6 +26,7 @@ from oneapi.database import Databases
 from oneapi.extensions import db, migrate
 from oneapi.jobs import Jobs, Tools
 from oneapi.journal import new_request_id
+from oneapi.metrics import Metrics
 from oneapi.relay import adaptors, encodings, tokencount
 from oneapi.relay.door import RelayDoor
 from oneapi.relay.exchange import Call, Caller, Exchange, Ports
@@ -44,6 +45,7 @@ from oneapi.services.quota import Ledger
 from oneapi.services.reminders import Reminders
 from oneapi.services.snapshots import Snapshots
 from oneapi.services.success_rate import SuccessRate
+from oneapi.services.turnstile import Turnstile
 from oneapi.services.web import Web
 
 TOKEN_TTL_S = 5.0  # how long a key found is believed without another look
@@ -62,14 +64,17 @@ class Program:
     upstream: Upstream
     ports: Ports
     cache: Cache
+    metrics: Metrics
     web: Web
     notifier: Notifier
     monitor: Monitor
+    turnstile: Turnstile
     jobs: Jobs
 
     def stop(self) -> None:
         """Ends what `start` began, when the last call is settled."""
         self.jobs.stop()
+        self.metrics.flush()
         self.ledger.stop()
         self.notifier.stop()
         self.upstream.close()
@@ -88,8 +93,10 @@ def create_app(config: Config | None = None) -> Flask:
     app.extensions["oneapi"] = program
     journal.init_app(app)
     probes.init_app(app, databases.main)
+    metrics.init_app(app, databases.main, program.metrics)
     api.init_app(app, config)
-    admin.init_app(app, config)
+    if not config.frontend_base_url:  # or there are no pages here
+        admin.init_app(app, config)
     client_address = ClientAddress(config.trusted_proxies)
     door = RelayDoor(app.wsgi_app, program.ports, max_body_bytes=config.max_body_bytes, client_address=client_address)
     app.extensions["oneapi.door"] = door  # the worker's short way to it (relay/worker.py)
@@ -103,6 +110,7 @@ def start(app: Flask) -> None:
     program.snapshots.refresh()
     program.ledger.start()
     gevent.spawn(program.snapshots.run)
+    gevent.spawn(program.metrics.run)
     gevent.spawn(program.cache.listen, NEWS, program.snapshots.look_now)
     if program.config.is_master:
         program.jobs.start()
@@ -162,7 +170,8 @@ def _program(config: Config, databases: Databases) -> Program:
         pace=Pace(count_s=config.batch_update_interval if config.batch_update_enabled else None),
     )
 
-    observers = [health.observe, Reminders(engine, lambda: snapshots.options, notifier).observe]
+    meter = Metrics(time.monotonic)
+    observers = [health.observe, meter.observe, Reminders(engine, lambda: snapshots.options, notifier).observe]
     if config.enable_metric:
         observers.append(_success_rate(config, monitor, snapshots).observe)
 
@@ -212,9 +221,11 @@ def _program(config: Config, databases: Databases) -> Program:
         upstream=upstream,
         ports=ports,
         cache=open_cache(config),
+        metrics=meter,
         web=web,
         notifier=notifier,
         monitor=monitor,
+        turnstile=Turnstile(engine, web),
         jobs=Jobs(Tools(databases=databases), f"{worker_id}:{secrets.token_hex(4)}"),
     )
 

@@ -13,8 +13,10 @@ monkey.patch_all()  # before anything imports ssl: patched afterwards, every HTT
 import logging
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 
@@ -65,6 +67,8 @@ max_requests = 0  # a worker that is replaced stops accepting until its streams 
 preload_app = False  # sockets to databases must not cross the fork
 control_socket_disable = True  # it would lie under $HOME, the same for every instance
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # a reload comes here again, with the same master's variables
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="oneapi-metrics-", dir=worker_tmp_dir)
 limit_request_field_size = 16380
 accesslog = None
 errorlog = None
@@ -121,6 +125,18 @@ def worker_exit(server: Arbiter, worker: Worker) -> None:
     app = getattr(worker, "wsgi", None)
     if app is not None:
         app.extensions["oneapi"].stop()
+
+
+def child_exit(server: Arbiter, worker: Worker) -> None:
+    """In the master: the worker's running calls are no more; what it counted stays counted."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(server: Arbiter) -> None:
+    """In the master, at the very end."""
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
 
 
 def worker_abort(worker: Worker) -> None:

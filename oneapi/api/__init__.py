@@ -8,12 +8,26 @@ from __future__ import annotations
 from flask import Flask
 from flask_compress import Compress
 
-from oneapi.api import billing, channels, groups, logs, models, options, redemptions, status, tokens, users
+from oneapi.api import (
+    billing,
+    channels,
+    codes,
+    frontend,
+    groups,
+    logs,
+    models,
+    options,
+    redemptions,
+    statistics,
+    status,
+    tokens,
+    users,
+)
 from oneapi.api.routing import blueprint, fallback
 from oneapi.config import Config
 from oneapi.services import rates, sessions
 
-NOUNS = (status, models, users, options, channels, tokens, redemptions, logs, groups)
+NOUNS = (status, models, codes, users, options, channels, tokens, redemptions, logs, statistics, groups)
 
 
 def init_app(app: Flask, config: Config) -> None:
@@ -25,4 +39,4 @@ def init_app(app: Flask, config: Config) -> None:
     for noun in NOUNS:
         app.register_blueprint(blueprint(noun.__name__.rpartition(".")[2], noun.ROUTES))
     app.register_blueprint(billing.blueprint)
-    app.register_blueprint(fallback())
+    app.register_blueprint(frontend.redirects(config.frontend_base_url) if config.frontend_base_url else fallback())

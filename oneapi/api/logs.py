@@ -17,7 +17,8 @@ from oneapi.services.numbers import id_of
 from oneapi.services.refusal import Refusal, invalid_parameter
 
 
-def _filters(asked: Asked) -> Filters:
+def filters_of(asked: Asked) -> Filters:
+    """Which rows are asked for."""
     return Filters(
         type=asked.number("type"),
         start=asked.number("start_timestamp"),
@@ -31,7 +32,8 @@ def _filters(asked: Asked) -> Filters:
     )
 
 
-def _own_filters(asked: Asked) -> Filters:
+def own_filters_of(asked: Asked) -> Filters:
+    """The same for one's own rows."""
     return Filters(
         user_id=asked.account.id,
         type=asked.number("type"),
@@ -44,21 +46,21 @@ def _own_filters(asked: Asked) -> Filters:
 
 
 def listing(asked: Asked) -> object:
-    found = logs.list_page(asked.log_engine, _filters(asked), asked.page())
+    found = logs.list_page(asked.log_engine, filters_of(asked), asked.page())
     return Answer([objects.log(row) for row in found.rows], beside=total_of(found))
 
 
 def own_listing(asked: Asked) -> object:
-    found = logs.list_page(asked.log_engine, _own_filters(asked), asked.page())
+    found = logs.list_page(asked.log_engine, own_filters_of(asked), asked.page())
     return Answer([objects.own_log(row) for row in found.rows], beside=total_of(found))
 
 
 def stat(asked: Asked) -> object:
-    return {"quota": logs.consumed(asked.log_engine, _filters(asked))}
+    return {"quota": logs.consumed(asked.log_engine, filters_of(asked))}
 
 
 def own_stat(asked: Asked) -> object:
-    filters = replace(_own_filters(asked), channel_id=asked.number("channel"))
+    filters = replace(own_filters_of(asked), channel_id=asked.number("channel"))
     return {"quota": logs.consumed(asked.log_engine, filters)}
 
 

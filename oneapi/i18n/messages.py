@@ -112,6 +112,61 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "Group {group} still has {count} users: move them to another group first",
         "分组 {group} 中还有 {count} 个用户：请先将他们移到其他分组",
     ),
+    # ---- mail, codes and Turnstile ----
+    "email_invalid": ("this is no e-mail address", "邮箱地址无效"),
+    "email_domain_refused": (
+        "Addresses of this domain may not be used here",
+        "本站不接受该域名的邮箱地址",
+    ),
+    "email_taken": ("An account uses this e-mail address already", "该邮箱地址已被其他账户使用"),
+    "mail_not_configured": ("No mail server is set up here", "本站尚未设置邮件服务器"),
+    "mail_failed": ("The mail could not be sent; try again later", "邮件发送失败，请稍后重试"),
+    "mail_sent_recently": (
+        "A mail was sent to this address a moment ago; try again in {seconds} s",
+        "刚刚已向该邮箱发送过邮件，请在 {seconds} 秒后重试",
+    ),
+    "reset_link_wrong": (
+        "This link is wrong, has been used or has expired; ask for a new one",
+        "重置链接不正确、已被使用或已过期，请重新获取",
+    ),
+    "turnstile_required": ("Please confirm first that you are human", "请先完成人机验证"),
+    "turnstile_failed": (
+        "That you are human could not be confirmed; reload the page and try again",
+        "人机验证未通过，请刷新页面后重试",
+    ),
+    "turnstile_unreachable": (
+        "Turnstile cannot be reached to confirm that you are human; try again later",
+        "暂时无法连接人机验证服务，请稍后重试",
+    ),
+    # ---- signing in elsewhere ----
+    "provider_unknown": ("There is no such way to sign in: {provider}", "未知的登录方式：{provider}"),
+    "provider_disabled": (
+        "The administrator has switched off signing in with {provider}",
+        "本站未开放 {provider} 登录",
+    ),
+    "state_wrong": (
+        "This sign-in was not begun here, or too long ago; please try again",
+        "登录请求无效或已过期，请重新登录",
+    ),
+    "provider_unreachable": ("{provider} cannot be reached; try again later", "暂时无法连接 {provider}，请稍后重试"),
+    "provider_refused": ("{provider} did not confirm this sign-in; please try again", "{provider} 登录未通过，请重试"),
+    "identity_taken": (
+        "This {provider} account is bound to another account here",
+        "该 {provider} 账户已绑定到其他账户",
+    ),
+    "identity_is_last": (
+        "This is the only way into the account: set a password first",
+        "这是该账户唯一的登录方式：请先设置密码",
+    ),
+    # ---- channel tests and balances ----
+    "run_is_active": (
+        "This is running already: {done} of {total} channels are done",
+        "任务正在运行：已完成 {done} / {total} 个渠道",
+    ),
+    "scope_unknown": ("the scope is all or disabled", "范围只能是 all 或 disabled"),
+    "channel_has_no_model": ("The channel has no model that could be tested", "该渠道没有可测试的模型"),
+    "test_slow": ("it took {seconds} s, more than {limit} s", "用时 {seconds} 秒，超过 {limit} 秒"),
+    "balance_unknown": ("Channels of this type cannot be asked for their balance", "尚不支持查询此类渠道的余额"),
     # ---- tokens ----
     "token_name_too_long": ("a token's name has at most {limit} characters", "令牌名称最多 {limit} 个字符"),
     "subnet_invalid": (
@@ -168,6 +223,14 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "code_expired": ("This redemption code has expired", "这个兑换码已经过期"),
     # ---- logs ----
     "target_timestamp_required": ("a target_timestamp is required", "需要提供 target_timestamp"),
+    "statistics_unknown": (
+        "statistics are by model, token, channel or user (one's own: by model or token), in steps of an hour or a day",
+        "统计可按 model、token、channel 或 user（个人：model 或 token）分组，步长为 hour 或 day",
+    ),
+    "period_unknown": (
+        "the period must begin before it ends and have fewer than {limit} steps",
+        "时间段的开始必须早于结束，且少于 {limit} 个步长",
+    ),
     "log_types_unknown": ("log types are numbers from 1 to 6", "日志类型必须是 1 到 6 的数字"),
     # ---- options ----
     "option_key_required": ("an option needs a key", "选项名称不能为空"),
