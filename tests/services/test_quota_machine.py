@@ -15,11 +15,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    Bundle,
     RuleBasedStateMachine,
     initialize,
     invariant,
-    multiple,
     rule,
     run_state_machine_as_test,
 )
@@ -39,6 +37,9 @@ OPENING = 1000
 
 small = st.integers(0, 400)
 tokens = st.sampled_from(sorted(TOKENS))
+# Which calls are served depends on who comes first, and what is drawn must not: so holds are picked by a number.
+picks = st.integers(0, 10**6)
+costs = st.lists(st.tuples(picks, small), min_size=1, max_size=6)
 
 
 @dataclass
@@ -99,7 +100,6 @@ OWNERS: dict[str, tuple[int, int]] = {}  # request id -> user, token
 
 class LedgerMachine(RuleBasedStateMachine):
     database: FreshDatabase  # set by the test
-    holds = Bundle("holds")
 
     @initialize()
     def begin(self) -> None:
@@ -112,6 +112,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model = Model()
         self.wire = Wire(self.books)
         self.count = 0
+        self.known: list[Hold] = []  # every hold that was ever made
         self.ledger = self.make_ledger()
 
     def make_ledger(self) -> Ledger:
@@ -125,7 +126,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # ---- calls ----
 
-    @rule(target=holds, wanted=st.lists(st.tuples(tokens, small, st.booleans()), min_size=1, max_size=12))
+    @rule(wanted=st.lists(st.tuples(tokens, small, st.booleans()), min_size=1, max_size=12))
     def reserve_at_once(self, wanted):
         """Whoever is refused could not be served; whoever is served could pay."""
         requests = [(self.caller_of(token, is_stale), quota, self.new_id(token)) for token, quota, is_stale in wanted]
@@ -158,17 +159,19 @@ class LedgerMachine(RuleBasedStateMachine):
                     assert not user.is_enabled
                 case other:
                     raise AssertionError(other)
-        return multiple(*made)
+        self.known += made
 
-    @rule(wanted=st.lists(st.tuples(holds, small, st.booleans()), min_size=1, max_size=8))
+    @rule(wanted=st.lists(st.tuples(picks, small, st.booleans()), min_size=1, max_size=8))
     def settle_at_once(self, wanted):
         """The same hold may come several times, with one cost: the first counts."""
-        costs = {}
-        for hold, quota, is_answered in wanted:
-            costs.setdefault(hold, (quota, is_answered))
-        calls = [gevent.spawn(self.ledger.settle, hold, settlement_of(hold, *costs[hold])) for hold, _, _ in wanted]
+        if not self.known:
+            return
+        holds = [self.pick(number) for number, _, _ in wanted]
+        wanted = {hold: rest for hold, (_, *rest) in zip(reversed(holds), reversed(wanted), strict=True)}
+        calls = [gevent.spawn(self.ledger.settle, hold, settlement_of(hold, *wanted[hold])) for hold in holds]
         gevent.joinall(calls, raise_error=True)
-        self.settled(costs)
+        for hold, (quota, is_answered) in wanted.items():
+            self.model.settle(hold, quota if is_answered else 0, is_answered=is_answered)
 
     @rule(wanted=st.lists(st.tuples(tokens, small), min_size=1, max_size=6), turns=st.integers(0, 3))
     def kill_who_reserves(self, wanted, turns):
@@ -184,12 +187,15 @@ class LedgerMachine(RuleBasedStateMachine):
             if isinstance(call.value, Hold):
                 self.ledger.settle(call.value, Settlement(quota=0, is_answered=False))
 
-    @rule(wanted=st.lists(st.tuples(holds, small), min_size=1, max_size=6, unique_by=lambda pair: pair[0].request_id))
+    @rule(wanted=costs)
     def kill_who_settles(self, wanted):
-        calls = [gevent.spawn(self.ledger.settle, hold, settlement_of(hold, quota, True)) for hold, quota in wanted]
+        wanted = self.picked(wanted)
+        calls = [
+            gevent.spawn(self.ledger.settle, hold, settlement_of(hold, quota, True)) for hold, quota in wanted.items()
+        ]
         gevent.sleep(0)
         gevent.killall(calls)
-        self.settled({hold: (quota, True) for hold, quota in wanted})
+        self.settled(wanted)
 
     # ---- what others do to the rows ----
 
@@ -236,33 +242,38 @@ class LedgerMachine(RuleBasedStateMachine):
         orphans.purge(self.books.engine, now=int(self.books.time))
         self.model.holds.clear()
 
-    @rule(wanted=st.lists(st.tuples(holds, small), min_size=1, max_size=6, unique_by=lambda pair: pair[0].request_id))
+    @rule(wanted=costs)
     def settle_while_away(self, wanted):
+        wanted = self.picked(wanted)
         with self.away():
-            calls = [gevent.spawn(self.ledger.settle, hold, settlement_of(hold, quota, True)) for hold, quota in wanted]
+            calls = [
+                gevent.spawn(self.ledger.settle, hold, settlement_of(hold, quota, True))
+                for hold, quota in wanted.items()
+            ]
             gevent.joinall(calls, raise_error=True)
         self.be_back()
-        self.settled({hold: (quota, True) for hold, quota in wanted})
+        self.settled(wanted)
 
-    @rule(wanted=st.lists(st.tuples(holds, small), min_size=1, max_size=6, unique_by=lambda pair: pair[0].request_id))
+    @rule(wanted=costs)
     def settle_while_away_and_start_again(self, wanted):
+        wanted = self.picked(wanted)
         with self.away():
-            for hold, quota in wanted:
+            for hold, quota in wanted.items():
                 gevent.spawn(self.ledger.settle, hold, settlement_of(hold, quota, True))
             gevent.sleep(0)
             self.ledger.stop()
         self.ledger = self.make_ledger()
-        self.settled({hold: (quota, True) for hold, quota in wanted})
+        self.settled(wanted)
 
     @rule(
         moment=st.sampled_from(("before_commit", "after_commit")),
         times=st.integers(1, 3),
         reserves=st.lists(st.tuples(tokens, small), max_size=4),
-        settles=st.lists(st.tuples(holds, small), max_size=4, unique_by=lambda pair: pair[0].request_id),
-        target=holds,
+        settles=costs,
     )
     def commits_fail(self, moment, times, reserves, settles):
         """A reservation may be refused then; what is answered holds, and nothing else does."""
+        settles = self.picked(settles)
         left = [times]
 
         def fail():
@@ -275,17 +286,19 @@ class LedgerMachine(RuleBasedStateMachine):
             gevent.spawn(tried, self.ledger.reserve, self.caller_of(token, False), quota, self.new_id(token))
             for token, quota in reserves
         ]
-        others = [gevent.spawn(self.ledger.settle, hold, settlement_of(hold, quota, True)) for hold, quota in settles]
+        others = [
+            gevent.spawn(self.ledger.settle, hold, settlement_of(hold, quota, True)) for hold, quota in settles.items()
+        ]
         gevent.joinall([*calls, *others], raise_error=True)
         setattr(self.wire, moment, lambda: None)
         self.ledger.settle(NOBODYS, Settlement(quota=0, is_answered=False))  # releases are behind us then
-        self.settled({hold: (quota, True) for hold, quota in settles})
+        self.settled(settles)
         made = [call.value for call in calls if isinstance(call.value, Hold)]
         for hold in made:
             self.model.reserve(hold)
-        return multiple(*made)
+        self.known += made
 
-    @rule(wanted=st.lists(st.tuples(tokens, small), min_size=1, max_size=6), turns=st.integers(0, 3), target=holds)
+    @rule(wanted=st.lists(st.tuples(tokens, small), min_size=1, max_size=6), turns=st.integers(0, 3))
     def the_worker_crashes(self, wanted, turns):
         """Without any goodbye. What its database then holds for nobody is the orphan job's."""
         calls = [
@@ -305,6 +318,9 @@ class LedgerMachine(RuleBasedStateMachine):
         writer._spool.close()
         self.ledger = self.make_ledger()
         self.books.time += HOLD_S + 1
+        # A commit may be on its way still; whoever wants the same rows waits for it.
+        for user_id in USERS:
+            self.books.set_user(user_id, display_name="")
         found = {
             request_id: Hold(request_id, *OWNERS[request_id], *row[:2])
             for request_id, row in self.books.holds().items()
@@ -314,7 +330,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.model.reserve(hold)
         orphans.release(self.books.engine, now=int(self.books.time))
         self.model.release()
-        return multiple(*found.values())
+        self.known += found.values()
 
     # ---- laws ----
 
@@ -351,9 +367,18 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # ---- tools ----
 
-    def settled(self, costs):
-        for hold, (quota, is_answered) in costs.items():
-            self.model.settle(hold, quota if is_answered else 0, is_answered=is_answered)
+    def picked(self, wanted):
+        """The holds that are meant, each with its cost."""
+        return {self.pick(number): quota for number, quota in wanted if self.known}
+
+    def pick(self, number):
+        """One of the last holds: most of those before are settled."""
+        recent = self.known[-15:]
+        return recent[number % len(recent)]
+
+    def settled(self, wanted):
+        for hold, quota in wanted.items():
+            self.model.settle(hold, quota)
 
     def caller_of(self, token, is_stale):
         """The caller as a cache has him, which may be wrong about the token's limit."""
