@@ -77,8 +77,10 @@ class RedemptionView(ListView):
         row = self.get_one(form.id) if form.id else None
         if form.id and row is None:
             abort(404)
-        is_as_stored = row is not None and form.quota.strip() == amounts.shown(row.quota)
-        quota = row.quota if is_as_stored else amounts.typed(form.quota)
+        if row is not None and form.quota.strip() == amounts.shown(row.quota):
+            quota = int(row.quota or 0)  # it was not touched, whatever its digits on the page
+        else:
+            quota = amounts.typed(form.quota)
         name, expired_time = form.name.strip(), form.expired_time or _NEVER
         if row is not None:
             fields = RedemptionFields(id=row.id, name=name, quota=quota, expired_time=expired_time)

@@ -91,12 +91,11 @@ class TokenView(ListView):
         row = self.get_one(form.id) if form.id else None
         if form.id and row is None:
             abort(404)
-        # An amount that was not touched is the stored one, whatever its digits on the page.
-        is_as_stored = row is not None and form.quota.strip() == amounts.shown(row.remain_quota)
+        quota = _quota(form, row)
         fields = TokenFields(
             id=form.id,
             name=form.name.strip(),
-            remain_quota=row.remain_quota if is_as_stored else amounts.typed(form.quota or "0"),
+            remain_quota=quota,
             unlimited_quota=form.unlimited_quota,
             expired_time=form.expired_time or NEVER,
             models=joined(form.models),
@@ -108,6 +107,13 @@ class TokenView(ListView):
         made = tokens.create(engine(), actor(), me().id, fields, now=now())
         # The list shows at once how the new token is used.
         return done(gettext("Token created."), location=self.get_url(".index_view", use=made.id))
+
+
+def _quota(form: _Form, row: Any) -> int:
+    """What was typed in. An amount that was not touched is the stored one, whatever its digits on the page."""
+    if row is not None and form.quota.strip() == amounts.shown(row.remain_quota):
+        return int(row.remain_quota or 0)
+    return amounts.typed(form.quota or "0")
 
 
 VIEWS = (partial(TokenView, Token, name=lazy_gettext("Tokens"), endpoint="token"),)

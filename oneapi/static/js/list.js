@@ -26,6 +26,11 @@ document.addEventListener("change", (event) => {
 });
 
 document.addEventListener("click", (event) => {
+  const toggle = event.target.closest("[data-filters-toggle]");
+  if (toggle) {
+    const shown = toggle.nextElementSibling.classList.toggle("show");
+    toggle.setAttribute("aria-expanded", String(shown));
+  }
   if (!event.target.closest("[data-bulk-clear]")) return;
   checks().forEach((box) => (box.checked = false));
   showSelection();
