@@ -97,7 +97,7 @@ class SettingView(PanelView):
         changed = {
             key: text
             for key, value in body(dict[str, Any]).items()
-            if key in OPTIONS and (text := _typed(OPTIONS[key], value)) is not None and text != stored.get(key, "")
+            if key in OPTIONS and (text := _typed(OPTIONS[key], value)) is not None and text != stored.get(key)
         }
         future = Options.from_rows({**stored, **changed})
         errors = {key: error for key, text in changed.items() if (error := _fault(key, text, future))}
