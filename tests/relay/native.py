@@ -11,7 +11,7 @@ from typing import Any
 
 from oneapi.errors import UpstreamRejected
 from oneapi.relay import ir
-from oneapi.relay.adaptor import Codec, Json
+from oneapi.relay.adaptor import Codec, Flow, Json, Pause, UpstreamRequest, WholeReply
 from oneapi.relay.convert import used_fields
 from oneapi.relay.framing import FRAMINGS
 from oneapi.relay.protocols import openai_chat
@@ -110,3 +110,26 @@ def meaning(error: UpstreamRejected) -> tuple[int, Any, bool, str]:
     """Status and code, whether another channel may be tried, and what becomes of this one."""
     found = verdict(error)
     return error.upstream_status, error.provider_code, found.may_retry, found.blame
+
+
+def replied(body: Any, status: int = 200, kind: str = "application/json") -> WholeReply:
+    """A whole reply with these bytes, or with this value as JSON."""
+    return WholeReply(status, {"content-type": kind}, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+def driven(flow: Flow, *replies: WholeReply) -> tuple[list[UpstreamRequest], Any]:
+    """What a flow sends when it is answered so, and what it gives in the end; its pauses take no time."""
+    requests: list[UpstreamRequest] = []
+    found: WholeReply | None = None
+    answers = iter(replies)
+    try:
+        while True:
+            wanted = flow.send(found)
+            if isinstance(wanted, Pause):
+                found = None
+            else:
+                requests.append(wanted)
+                found = next(answers)
+    except StopIteration as stop:
+        assert not [*answers], "not all replies were asked for"
+        return requests, stop.value

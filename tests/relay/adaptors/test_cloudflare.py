@@ -13,7 +13,7 @@ from oneapi.relay import adaptors, ir
 from oneapi.relay.adaptor import Credentials, Flow, Json, Mode, Rendering, Target, UpstreamRequest, WholeReply
 from oneapi.relay.adaptors import cloudflare
 from oneapi.relay.protocols import openai_completions, openai_images, rerank
-from tests.relay.native import exchange, meaning, streamed, told
+from tests.relay.native import driven, exchange, meaning, replied, streamed, told
 from tests.relay.protocols.recordings import WRITTEN
 
 CLOUDFLARE = adaptors.load()[37]
@@ -61,25 +61,6 @@ def test_a_models_name_cannot_leave_its_path() -> None:
     assert where(DIRECT, "images", "@cf/x y?a=b#c").endswith("/ai/run/@cf/x%20y%3Fa%3Db%23c")
 
 
-def sent(flow: Flow, *replies: WholeReply) -> tuple[list[UpstreamRequest], Any]:
-    """What a flow sends when it is answered so, and what it gives in the end."""
-    requests: list[UpstreamRequest] = []
-    found: WholeReply | None = None
-    answers = iter(replies)
-    try:
-        while True:
-            wanted = flow.send(found)
-            assert isinstance(wanted, UpstreamRequest)
-            requests.append(wanted)
-            found = next(answers)
-    except StopIteration as stop:
-        return requests, stop.value
-
-
-def reply(body: Any, status: int = 200, kind: str = "application/json") -> WholeReply:
-    return WholeReply(status, {"content-type": kind}, body if isinstance(body, bytes) else json.dumps(body).encode())
-
-
 # ---- chat ----
 
 
@@ -89,7 +70,7 @@ def schema_flow(body: Json) -> Flow:
 
 def test_an_answer_to_a_schema_is_text_for_openais_clients() -> None:
     found = exchange("cloudflare/structured")
-    requests, answer = sent(schema_flow(found.request), reply(found.body))
+    requests, answer = driven(schema_flow(found.request), replied(found.body))
     assert [json.loads(request.body) for request in requests] == [found.request]
     content = json.loads(answer.body)["choices"][0]["message"]["content"]
     assert json.loads(content) == {"title": "Apples are tasty", "author": "Hadley Wickham"}
@@ -98,13 +79,13 @@ def test_an_answer_to_a_schema_is_text_for_openais_clients() -> None:
 
 def test_all_other_chats_pass_as_they_are() -> None:
     for body in ({"messages": []}, {"messages": [], "response_format": {"type": "json_schema"}, "stream": True}):
-        requests, answer = sent(schema_flow(body))
+        requests, answer = driven(schema_flow(body))
         assert requests == [] and json.loads(answer.body) == body
 
 
 def test_a_refused_schema_passes_as_it_is() -> None:
-    refused = reply({"errors": [{"code": 5006, "message": "m"}]}, 400)
-    assert sent(schema_flow({"response_format": {"type": "json_schema"}}), refused)[1] == refused
+    refused = replied({"errors": [{"code": 5006, "message": "m"}]}, 400)
+    assert driven(schema_flow({"response_format": {"type": "json_schema"}}), refused)[1] == refused
 
 
 def test_the_recorded_stream() -> None:
@@ -207,7 +188,7 @@ def images(model: str = "@cf/x/sdxl", **fields: Any) -> UpstreamRequest:
 
 def test_a_picture_is_asked_for_by_the_models_own_inputs() -> None:
     request = images(size="512x768", steps=4, quality="hd")
-    (once,), answer = sent(cloudflare.image_flow(request, Credentials("k"), 0), reply({"result": {"image": PNG}}))
+    (once,), answer = driven(cloudflare.image_flow(request, Credentials("k"), 0), replied({"result": {"image": PNG}}))
     assert json.loads(once.body) == {"prompt": "a cat", "steps": 4, "width": 512, "height": 768}
     made = cloudflare.parse_images(json.loads(answer.body))
     assert [image.data for image in made.images] == [PNG]
@@ -219,32 +200,32 @@ def test_pictures_come_in_json_or_as_they_are(name: str) -> None:
     found = json.loads((WRITTEN / f"documented/cloudflare/{name}.json").read_text())["response"]
     body = base64.b64decode(found["body"]) if found["body_encoding"] == "base64" else found["body"].encode()
     flow = cloudflare.image_flow(images(), Credentials("k"), 0)
-    _, answer = sent(flow, WholeReply(200, found["headers"], body))
+    _, answer = driven(flow, WholeReply(200, found["headers"], body))
     (image,) = cloudflare.parse_images(json.loads(answer.body)).images
     assert base64.b64decode(image.data).startswith(b"\x89PNG")
 
 
 def test_several_pictures_take_several_calls() -> None:
     flow = cloudflare.image_flow(images(n=3), Credentials("k"), 0)
-    requests, answer = sent(flow, *(reply(b"x", kind="image/png") for _ in range(3)))
+    requests, answer = driven(flow, *(replied(b"x", kind="image/png") for _ in range(3)))
     assert len(requests) == 3
     assert len(cloudflare.parse_images(json.loads(answer.body)).images) == 3
 
 
 def test_some_models_want_a_form() -> None:
     flow = cloudflare.image_flow(images("@cf/black-forest-labs/flux-2-dev", steps=4), Credentials("k"), 0)
-    (once,), _ = sent(flow, reply({"result": {"image": PNG}}))
+    (once,), _ = driven(flow, replied({"result": {"image": PNG}}))
     kind = once.headers["content-type"]
     form = openai_images.multipart.fields(once.body, openai_images.multipart.parts(once.body, kind))
     assert form == {"prompt": "a cat", "steps": "4"}
 
 
 def test_a_refused_picture_ends_the_flow() -> None:
-    refused = reply({"errors": [{"code": 3036, "message": "m"}]}, 429)
-    assert sent(cloudflare.image_flow(images(n=2), Credentials("k"), 0), refused)[1] == refused
-    wrong = reply({"success": False, "errors": [{"code": 5006, "message": "no luck"}]})
+    refused = replied({"errors": [{"code": 3036, "message": "m"}]}, 429)
+    assert driven(cloudflare.image_flow(images(n=2), Credentials("k"), 0), refused)[1] == refused
+    wrong = replied({"success": False, "errors": [{"code": 5006, "message": "no luck"}]})
     with pytest.raises(UpstreamRejected, match="no luck"):
-        sent(cloudflare.image_flow(images(), Credentials("k"), 0), wrong)
+        driven(cloudflare.image_flow(images(), Credentials("k"), 0), wrong)
 
 
 @pytest.mark.parametrize(("fields", "param"), [({"size": "big"}, "size"), ({"n": 11}, "n")])
@@ -276,7 +257,7 @@ HEARD = exchange("documented/cloudflare/native-transcription").body
 
 
 def heard(request: UpstreamRequest) -> tuple[UpstreamRequest, WholeReply]:
-    (once,), answer = sent(cloudflare.transcription_flow(request, Credentials("k"), 0), reply(HEARD))
+    (once,), answer = driven(cloudflare.transcription_flow(request, Credentials("k"), 0), replied(HEARD))
     return once, answer
 
 
@@ -320,7 +301,7 @@ def test_a_transcription_comes_in_the_format_that_is_wanted(wanted: str, expecte
     result = json.loads(HEARD)["result"]
     result |= {"vtt": "WEBVTT\n", "transcription_info": {"language": "en", "duration": 1.5, "other": 1}}
     flow = cloudflare.transcription_flow(form(response_format=wanted), Credentials("k"), 0)
-    _, answer = sent(flow, reply({"result": result}))
+    _, answer = driven(flow, replied({"result": result}))
     found = answer.body.decode() if isinstance(expected, str) else json.loads(answer.body)
     assert found == expected
     assert ("json" in answer.headers["content-type"]) == isinstance(expected, dict)
@@ -335,8 +316,8 @@ def test_a_format_that_cannot_be_made_and_a_form_without_a_file_are_refused() ->
 
 
 def test_a_refused_recording_passes_as_it_is() -> None:
-    refused = reply({"errors": [{"code": 3006, "message": "m"}]}, 413)
-    assert sent(cloudflare.transcription_flow(form(), Credentials("k"), 0), refused)[1] == refused
+    refused = replied({"errors": [{"code": 3006, "message": "m"}]}, 413)
+    assert driven(cloudflare.transcription_flow(form(), Credentials("k"), 0), refused)[1] == refused
 
 
 # ---- rerank, models, errors ----
@@ -356,11 +337,11 @@ def test_the_models_there_are() -> None:
     credentials = Credentials("k", {"user_id": "A"})
     (request,) = CLOUDFLARE.models_requests(DIRECT, credentials, 0)
     assert request.url == f"{DIRECT}/client/v4/accounts/A/ai/models/search?per_page=1000"
-    assert cloudflare.parse_models((reply({"result": [{"name": LLAMA}, {"id": "x"}]}),)) == (LLAMA,)
+    assert cloudflare.parse_models((replied({"result": [{"name": LLAMA}, {"id": "x"}]}),)) == (LLAMA,)
     with pytest.raises(UpstreamRejected):
-        cloudflare.parse_models((reply({}, 401),))
+        cloudflare.parse_models((replied({}, 401),))
     with pytest.raises(UpstreamGarbled):
-        cloudflare.parse_models((reply({}),))
+        cloudflare.parse_models((replied({}),))
     with pytest.raises(InvalidRequest, match="Gateway"):
         CLOUDFLARE.models_requests(GATEWAY, credentials, 0)
 
