@@ -104,12 +104,12 @@ class Nothing:
 
 
 def run(engine: Engine, given: argparse.Namespace) -> dict[str, float]:
-    folder = Path(engine.url.database or ".").parent if engine.dialect.name == "sqlite" else Path(__file__).parent
     own = measure(Nothing(), given, seconds=0.5)
-    ledger = Ledger(engine=engine, spool_dir=folder / "spool", worker_id=f"bench-{given.child}")
-    ledger.start()
-    figures = measure(ledger, given, seconds=given.seconds)
-    ledger.stop()
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(engine=engine, spool_dir=Path(folder), worker_id=f"bench-{given.child}")
+        ledger.start()
+        figures = measure(ledger, given, seconds=given.seconds)
+        ledger.stop()
     return figures | {name: figures[name] - own[name] for name in ("cpu_us", "loop_us")}
 
 
