@@ -14,7 +14,7 @@ from flask_limiter.errors import RateLimitExceeded
 
 from oneapi.api.asked import program
 from oneapi.errors import GatewayError, RateLimited, Unauthenticated
-from oneapi.journal import REQUEST_ID, REQUEST_ID_HEADER
+from oneapi.journal import REQUEST_ID
 from oneapi.relay.dialects import error_json
 from oneapi.services import tokens
 from oneapi.services.rates import api_rate
@@ -90,15 +90,6 @@ def _units(quota: int) -> float:
 
 def _json(content: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(content), status=status, mimetype="application/json")
-
-
-@blueprint.after_request
-def _allow_other_sites(response: Response) -> Response:
-    """Front ends ask from other sites. No credentials: browsers refuse them together with "*"."""
-    if request.headers.get("Origin"):
-        response.headers["Access-Control-Allow-Origin"] = "*"
-        response.headers["Access-Control-Expose-Headers"] = REQUEST_ID_HEADER
-    return response
 
 
 @blueprint.errorhandler(GatewayError)

@@ -117,13 +117,14 @@ class RelayDoor:
         method = environ["REQUEST_METHOD"]
         raw_uri: str = environ.get("RAW_URI") or environ["PATH_INFO"]
         raw_path, _, query = raw_uri.partition("?")
-        origin = environ.get("HTTP_ORIGIN")
-        if method == "OPTIONS" and origin and _is_foreign(origin, environ.get("HTTP_HOST", "")):
+        origin: str = environ.get("HTTP_ORIGIN", "")
+        is_foreign = origin != "" and _is_foreign(origin, environ.get("HTTP_HOST", "")) and _is_shared(raw_path)
+        if is_foreign and method == "OPTIONS":
             start_response("204 No Content", _preflight(environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")))
             return ()
         wanted = asked(method, raw_path)
         if wanted is None:
-            return self.beyond(environ, start_response)
+            return self.beyond(environ, _with_cors(start_response) if is_foreign else start_response)
         watch = Watch(environ.get("gunicorn.socket"))
 
         def read_body(limit: int) -> bytes:
@@ -349,9 +350,21 @@ def _is_foreign(origin: str, host: str) -> bool:
     return origin not in (f"http://{host}", f"https://{host}")
 
 
+def _is_shared(path: str) -> bool:
+    """Whether pages of other sites may ask for it: the relay's paths, known or not, and OpenAI's old billing."""
+    return path.startswith(("/v1/", "/dashboard/billing/"))
+
+
+def _with_cors(start_response: StartResponse) -> StartResponse:
+    def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+        return start_response(status, [*headers, *_CORS], *rest)
+
+    return start
+
+
 def _preflight(asked_headers: str) -> list[tuple[str, str]]:
     """A literal `*` does not cover Authorization in browsers: the headers asked for are named."""
-    safe = "".join(character for character in asked_headers if character.isalnum() or character in "-_, ")
+    safe = "".join(c for c in asked_headers if c.isascii() and (c.isalnum() or c in "-_, "))
     return [
         ("Access-Control-Allow-Origin", "*"),
         ("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"),
