@@ -36,6 +36,7 @@ REQUEST_ID_HEADER = "X-Oneapi-Request-Id"
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
 
 _ACCESS = logging.getLogger("oneapi.access")
+_LONGEST_PATH = 1000
 _UNLOGGED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds, by programs
 _LEVELS = {logging.WARNING: "WARN", logging.CRITICAL: "FATAL"}
 
@@ -243,7 +244,7 @@ def init_app(app: Flask) -> None:
         response.headers[REQUEST_ID_HEADER] = REQUEST_ID.get()
         if request.path not in _UNLOGGED_PATHS:
             elapsed_ms = (time.monotonic() - g.begun_s) * 1000
-            path = request.path + _masked_query(request.query_string.decode("latin-1"))
+            path = _printable(request.path)[:_LONGEST_PATH] + _masked_query(request.query_string.decode("latin-1"))
             _ACCESS.info(
                 "%d | %.3fms | %s | %s %s", response.status_code, elapsed_ms, request.remote_addr, request.method, path
             )
@@ -255,8 +256,9 @@ def _masked_query(query: str) -> str:
     if not query:
         return ""
     names = (part.partition("=")[0] for part in query.split("&") if part)
-    return "?" + "&".join(f"{_printable(unquote(name))}=***" for name in names)
+    return "?" + "&".join(f"{_printable(unquote(name)[:64])}=***" for name in names)
 
 
 def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text[:64])
+    """The text without what could begin a line of its own."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
