@@ -35,10 +35,11 @@ export function icon(name, css = "") {
 // ---- asking the server ----
 
 export class Failure extends Error {
-  constructor(message, field, status) {
+  constructor(message, field, status, answer = {}) {
     super(message);
     this.field = field;
     this.status = status;
+    this.answer = answer;
   }
 }
 
@@ -61,7 +62,7 @@ export async function api(address, { method = "POST", data, signal } = {}) {
     return new Promise(() => {});
   }
   if (!response.ok || answer.success === false) {
-    throw new Failure(answer.message || t("The server answered {status}.", { status: response.status }), answer.field, response.status);
+    throw new Failure(answer.message || t("The server answered {status}.", { status: response.status }), answer.field, response.status, answer);
   }
   return answer;
 }
@@ -325,6 +326,7 @@ export async function enhance(within = document) {
       create: "create" in select.dataset,
       plugins,
       maxOptions: 2000,
+      refreshThrottle: 0, // else Enter pressed by a quick typist takes what was marked before
       hideSelected: select.multiple,
       closeAfterSelect: !select.multiple,
       dropdownParent: select.closest("dialog") ? null : "body",

@@ -44,7 +44,9 @@ function judge(field) {
 }
 
 for (const kind of ["input", "change"]) {
-  form.addEventListener(kind, (event) => {
+  // On the document, after app.js has taken the old fault away.
+  document.addEventListener(kind, (event) => {
+    if (event.target.form !== form) return;
     look(event.target);
     judge(event.target);
     showState();
@@ -57,18 +59,7 @@ form.addEventListener("submit", async (event) => {
   clearErrors(form);
   busy(button, true);
   try {
-    const answer = await save(changes());
-    if (answer.errors) {
-      for (const [name, message] of Object.entries(answer.errors)) {
-        form.querySelector(`[data-error="${name}"]`).textContent = message;
-        form.elements[name].classList.add("is-invalid");
-        form.elements[name].setAttribute("aria-invalid", "true");
-      }
-      form.elements[Object.keys(answer.errors)[0]].focus();
-      toast(answer.message, "danger");
-      busy(button, false);
-      return;
-    }
+    const answer = await api(form.getAttribute("action"), { data: changes() });
     touched.clear();
     toastNext(answer.message);
     location.reload();
@@ -76,10 +67,15 @@ form.addEventListener("submit", async (event) => {
     busy(button, false);
     if (!(error instanceof Failure)) throw error;
     toast(error.message, "danger");
+    const faults = Object.entries(error.answer.errors || {});
+    for (const [name, message] of faults) {
+      form.querySelector(`[data-error="${name}"]`).textContent = message;
+      form.elements[name].classList.add("is-invalid");
+      form.elements[name].setAttribute("aria-invalid", "true");
+    }
+    if (faults.length) form.elements[faults[0][0]].focus();
   }
 });
-
-const save = (data) => api(form.getAttribute("action"), { data });
 
 window.addEventListener("beforeunload", (event) => {
   if (touched.size) event.preventDefault();
