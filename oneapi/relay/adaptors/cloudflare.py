@@ -194,7 +194,6 @@ _COMPLETIONS = Codec(
 
 _IMAGE_INPUTS = ("guidance", "height", "negative_prompt", "num_steps", "seed", "steps", "strength", "width")
 _FORM_MODEL = "/flux-2"  # which takes a form and no JSON
-_BOUNDARY = "one-api-form-9d2c4b7e51f04a8f"
 _MOST_IMAGES = 10
 
 
@@ -235,13 +234,8 @@ def image_flow(request: UpstreamRequest, credentials: Credentials, now: float) -
 
 
 def _as_form(request: UpstreamRequest, fields: Json) -> UpstreamRequest:
-    lines = [
-        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{as_text(value)}\r\n'
-        for name, value in fields.items()
-    ]
-    body = ("".join(lines) + f"--{_BOUNDARY}--\r\n").encode("utf-8", "replace")
-    kind = {"content-type": f"multipart/form-data; boundary={_BOUNDARY}"}
-    return replace(request, headers={**request.headers, **kind}, body=body)
+    kind, body = multipart.written({name: as_text(value) for name, value in fields.items()})
+    return replace(request, headers={**request.headers, "content-type": kind}, body=body)
 
 
 def parse_images(body: Json) -> ir.ImageResponse:

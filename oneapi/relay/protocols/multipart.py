@@ -1,4 +1,5 @@
 """Multipart bodies read in place: the small fields of a form, and one of them rewritten, without copying its files.
+Small forms of our own are written, too.
 
 Source: https://www.rfc-editor.org/rfc/rfc7578 (read 2026-11-25).
 """
@@ -6,7 +7,7 @@ Source: https://www.rfc-editor.org/rfc/rfc7578 (read 2026-11-25).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
 
@@ -71,6 +72,30 @@ def with_field(body: bytes, content_type: str, name: str, value: str) -> bytes:
 def with_model(body: bytes, content_type: str, model: str) -> bytes:
     """The same form for another model."""
     return with_field(body, content_type, "model", model)
+
+
+# One that no text or file has in it but on purpose; then the form is refused.
+_OUR_BOUNDARY = b"one-api-form-9d2c4b7e51f04a8fb6e3"
+
+
+def written(fields: Mapping[str, str], file: tuple[str, str, bytes] | None = None) -> tuple[str, bytes]:
+    """The content type and the body of a form with these fields and one file: (name, media type, content).
+
+    Raises InvalidRequest where a value holds the boundary.
+    """
+    pieces = [
+        (f'Content-Disposition: form-data; name="{name}"', value.encode("utf-8", "replace"))
+        for name, value in fields.items()
+    ]
+    if file is not None:
+        name, media_type, content = file
+        head = f'Content-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: {media_type}'
+        pieces.append((head, content))
+    if any(_OUR_BOUNDARY in content for _, content in pieces):
+        raise InvalidRequest("The request holds the boundary of the form it is to be sent in.")
+    parts = [b"--%b\r\n%b\r\n\r\n%b\r\n" % (_OUR_BOUNDARY, head.encode(), content) for head, content in pieces]
+    body = b"".join([*parts, b"--%b--\r\n" % _OUR_BOUNDARY])
+    return f"multipart/form-data; boundary={_OUR_BOUNDARY.decode()}", body
 
 
 def _boundary(content_type: str) -> bytes:

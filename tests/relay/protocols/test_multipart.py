@@ -106,3 +106,16 @@ def test_a_field_is_short_text() -> None:
         with pytest.raises(InvalidRequest) as caught:
             multipart.fields(body, multipart.parts(body, TYPE))
         assert caught.value.param == "model"
+
+
+def test_a_form_of_our_own_is_read_as_it_was_written() -> None:
+    kind, body = multipart.written({"a": "1", "b": "Köln\r\n"}, ("x.png", "image/png", b"\x89PNG\r\n"))
+    found = multipart.parts(body, kind)
+    assert multipart.fields(body, found) == {"a": "1", "b": "Köln\r\n"}
+    assert [(part.filename, body[part.start : part.end]) for part in found[2:]] == [("x.png", b"\x89PNG\r\n")]
+
+
+def test_a_form_of_our_own_cannot_be_broken_from_inside() -> None:
+    kind, _ = multipart.written({})
+    with pytest.raises(InvalidRequest, match="boundary"):
+        multipart.written({"a": "--" + kind.partition("boundary=")[2]})
