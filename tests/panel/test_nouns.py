@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
+from oneapi.admin.settings import PAGES, grouped, title_of
+from oneapi.i18n.panel import catalogue
 from oneapi.models import Channel, Log, Redemption, Token, User
+from oneapi.options import OPTIONS
 from oneapi.services.channels import ChannelFields, create_many
 from oneapi.services.health import Change
 from tests.api.conftest import site, site_on
@@ -334,3 +337,14 @@ def test_a_form_without_its_token_writes_nothing(site: Site) -> None:
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
     for path in ("setting/save", "group/save", "channel/save", "user/create", "token/save", "redemption/save"):
         assert root.ask("POST", f"/admin/{path}", {"name": "x"}, **headers).status_code == 400, path
+
+
+def test_every_option_has_a_chinese_name_and_help() -> None:
+    chinese = {str(message.id) for message in catalogue() if message.string}
+    wanted = {title_of(key) for key in OPTIONS} | {option.help for option in OPTIONS.values()}
+    assert wanted - chinese == set()
+
+
+def test_every_option_stands_on_a_page_once() -> None:
+    shown = [option.key for name in PAGES for _, group in grouped(name) for option in group]
+    assert sorted(shown) == sorted(OPTIONS)

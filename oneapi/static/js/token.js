@@ -94,7 +94,7 @@ function use(name, key) {
   place.querySelector("[data-use-links]").replaceChildren(...clients(key, server()).map(([client, link]) =>
     el("div", { class: "btn-group" },
       el("a", { class: "btn btn-sm", href: link, target: "_blank", rel: "noopener noreferrer" }, icon("external-link"), client),
-      el("button", { type: "button", class: "btn btn-sm btn-icon", "data-copy": link, "aria-label": t("Copy the link for {client}", { client }) }, icon("copy")))));
+      el("button", { type: "button", class: "btn btn-sm btn-icon", "data-copy": link, "aria-label": t("Copy the link: {client}", { client }) }, icon("copy")))));
   showSnippet();
   field("use").showModal();
 }
