@@ -24,7 +24,7 @@ from oneapi.services.passwords import LEAST_CHARACTERS, MOST_CHARACTERS
 from oneapi.services.rates import critical_rate
 from oneapi.services.refusal import Refusal
 
-blueprint = Blueprint("public", __name__)
+blueprint = guarded(Blueprint("public", __name__))
 
 STARTED_AT = int(time.time())
 TURNSTILE = "https://challenges.cloudflare.com"
@@ -42,19 +42,7 @@ class Provider:
 
 def init_app(app: Flask, config: Config) -> None:
     app.jinja_env.globals.update(sign_in_providers=sign_in_providers, turnstile=f"{TURNSTILE}/turnstile/v0/api.js")
-    if not config.is_master and config.frontend_base_url:
-        _send_elsewhere(app, config.frontend_base_url)
-    app.register_blueprint(guarded(blueprint))
-
-
-def _send_elsewhere(app: Flask, base: str) -> None:
-    """A slave without pages of its own sends people to the node that has them (spec management.md §8.3)."""
-
-    @app.before_request
-    def elsewhere() -> AnyResponse | None:
-        if request.path.startswith(("/api", "/v1", "/dashboard/billing", "/healthz", "/readyz", "/metrics")):
-            return None
-        return redirect(f"{base}{request.full_path.rstrip('?')}", 301)
+    app.register_blueprint(blueprint)
 
 
 # ---- home and about ----

@@ -19,11 +19,14 @@ from oneapi.services import accounts, sessions
 from oneapi.services.accounts import Account
 from oneapi.services.audit import Actor
 from oneapi.services.cache import Cache
+from oneapi.services.emails import Sender
+from oneapi.services.notify import Notifier
 from oneapi.services.numbers import id_of
 from oneapi.services.paging import DEFAULT_SIZE, LARGEST_SIZE, Listing, Page
 from oneapi.services.refusal import Refusal, invalid_parameter
 from oneapi.services.snapshots import Snapshots
 from oneapi.services.tokens import TokenCache
+from oneapi.services.turnstile import Turnstile
 
 T = TypeVar("T")
 
@@ -43,6 +46,10 @@ class Program(Protocol):
     def cache(self) -> Cache: ...
     @property
     def upstream(self) -> Upstream: ...
+    @property
+    def notifier(self) -> Notifier: ...
+    @property
+    def turnstile(self) -> Turnstile: ...
 
 
 def program() -> Program:
@@ -81,6 +88,23 @@ class Asked:
     @property
     def options(self) -> Options:
         return program().snapshots.options
+
+    @property
+    def secret(self) -> bytes:
+        """The site's own, which signs cookies and codes."""
+        secret = current_app.secret_key
+        assert secret is not None
+        return secret.encode() if isinstance(secret, str) else secret
+
+    @property
+    def sender(self) -> Sender:
+        return Sender(
+            engine=self.engine,
+            options=self.options,
+            notifier=program().notifier,
+            secret=self.secret,
+            now=self.now,
+        )
 
     @property
     def language(self) -> messages.Language:
@@ -128,7 +152,10 @@ def identified(role: int | None) -> Asked:
 
 def _authenticated(role: int) -> Account:
     engine = program().databases.main
-    account = sessions.claimed(engine)
+    # A browser says so when another site's page asks. SameSite lets it come with a cookie where that page is left for
+    # ours, and some of One API's GETs change things (D-07).
+    is_foreign = request.headers.get("Sec-Fetch-Site") == "cross-site"
+    account = None if is_foreign else sessions.claimed(engine)
     if account is None:
         token = request.headers.get("Authorization", "")
         if not token:

@@ -9,8 +9,11 @@ import msgspec
 
 from oneapi.api import objects
 from oneapi.api.asked import Asked, path_id, total_of
+from oneapi.api.codes import check_human
 from oneapi.api.routing import ADMIN, COMMON, Answer, Route
-from oneapi.services import accounts, groups, redemptions, registration, sessions, statistics, users
+from oneapi.options import Options
+from oneapi.services import accounts, codes, groups, redemptions, registration, sessions, statistics, users
+from oneapi.services.codes import VERIFY_EMAIL
 from oneapi.services.forms import Int64
 from oneapi.services.refusal import Refusal
 from oneapi.services.registration import Registration
@@ -41,12 +44,16 @@ class _TopUp(msgspec.Struct, frozen=True):
 
 
 def register(asked: Asked) -> None:
+    check_human(asked, "register")
     form = asked.body(Registration)
-    if asked.options.register_enabled and asked.options.email_verification_enabled:
+    proof = None
+    if _asks_for_code(asked.options):
         if not form.email or not form.verification_code:
             raise Refusal("email_and_code_required")
-        raise Refusal("code_wrong")
-    registration.register(asked.engine, asked.options, form, now=asked.now)
+        proof = codes.check(
+            asked.engine, asked.secret, VERIFY_EMAIL, form.email.strip(), form.verification_code, now=asked.now
+        )
+    registration.register(asked.engine, asked.options, form, proof=proof, now=asked.now)
 
 
 def login(asked: Asked) -> object:
@@ -60,6 +67,12 @@ def login(asked: Asked) -> object:
 
 def logout(asked: Asked) -> None:
     sessions.end()
+
+
+def _asks_for_code(options: Options) -> bool:
+    """Whether an address must be proved: where nobody may register, that is said first."""
+    is_open = options.register_enabled and options.password_register_enabled
+    return is_open and options.email_verification_enabled
 
 
 # ---- oneself ----

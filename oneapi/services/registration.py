@@ -23,6 +23,7 @@ from oneapi.relay.exchange import LogEntry
 from oneapi.services import audit, passwords, quota, revisions, tokens
 from oneapi.services.accounts import ENABLED, row_of
 from oneapi.services.audit import Actor
+from oneapi.services.codes import Proof
 from oneapi.services.forms import Int64
 from oneapi.services.logs import SYSTEM
 from oneapi.services.refusal import Refusal, invalid_input
@@ -63,14 +64,23 @@ class NewAccount:
     bindings: Mapping[str, str] | None = None
 
 
-def register(engine: Engine, options: Options, form: Registration, *, email: str = "", now: int) -> int:
-    """Makes an account for who asks, and returns its id. `email` is an address that was verified."""
+def register(engine: Engine, options: Options, form: Registration, *, proof: Proof | None = None, now: int) -> int:
+    """Makes an account for who asks, and returns its id. `proof` says that the form's address is his own."""
     if not options.register_enabled:
         raise Refusal("registration_disabled")
     if not options.password_register_enabled:
         raise Refusal("password_registration_disabled")
+    email = form.email.strip() if proof is not None else ""
     new = _from_form(form, display_name=form.username.strip(), email=email, aff_code=form.aff_code)
-    return insert_retrying(engine, lambda connection: insert_account(connection, options, new, now=now))
+
+    def work(connection: Connection) -> int:
+        if proof is not None:
+            proof.spend(connection)
+            if is_email_taken(connection, email):
+                raise Refusal("email_taken")
+        return insert_account(connection, options, new, now=now)
+
+    return insert_retrying(engine, work)
 
 
 def create(engine: Engine, options: Options, actor: Actor, form: Registration, *, now: int) -> AnyRow:
@@ -164,6 +174,17 @@ def check_username(username: str) -> None:
 def check_name_is_free(connection: Connection, username: str, *, owner_id: int = 0) -> None:
     if connection.execute(select(exists().where(User.username == username, User.id != owner_id))).scalar():
         raise Refusal("username_taken")
+
+
+def is_email_taken(connection: Connection, email: str, *, owner_id: int = 0) -> bool:
+    """Whether another account has the address, a deleted one included."""
+    query = select(exists().where(User.email.in_(email_spellings(email)), User.id != owner_id))
+    return bool(connection.execute(query).scalar())
+
+
+def email_spellings(email: str) -> tuple[str, ...]:
+    """The address as it was given and in lower case: both may be stored, and both are looked up by the index."""
+    return tuple(dict.fromkeys((email, email.lower())))
 
 
 def check_texts(**texts: str) -> None:

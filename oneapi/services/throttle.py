@@ -23,11 +23,15 @@ _SUBJECT_LIMIT = 191
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """At most `most` attempts for each subject within `window_s` seconds. `purpose` keeps its rows apart."""
+    """At most `most` attempts for each subject within `window_s` seconds. `purpose` keeps its rows apart.
+
+    `message` is the key of what is said to who has none left.
+    """
 
     purpose: str
     most: int
     window_s: int
+    message: str = "too_many_attempts"
 
     def check(self, engine: Engine, subjects: Sequence[str], now: int) -> None:
         """Raises Refusal (429) where one of the subjects has no attempt left."""
@@ -96,4 +100,4 @@ class Throttle:
 
     def _refuse(self, expiry: int | None, now: int) -> None:
         seconds = max(1, (expiry or now) - now)
-        raise Refusal("too_many_attempts", status=429, retry_after_s=seconds, seconds=seconds)
+        raise Refusal(self.message, status=429, retry_after_s=seconds, seconds=seconds)
