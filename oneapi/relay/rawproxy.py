@@ -33,7 +33,15 @@ _NOT_SENT = _HOP_BY_HOP | {
     "x-goog-api-key",
     "x-real-ip",
 }
-_NOT_RETURNED = _HOP_BY_HOP | {"content-encoding", "content-length", "proxy-authenticate", "set-cookie"}
+_NOT_RETURNED = _HOP_BY_HOP | {
+    "content-encoding",
+    "content-length",
+    "date",
+    "proxy-authenticate",
+    "server",
+    "set-cookie",
+    "x-oneapi-request-id",
+}
 
 
 def relay(call: Call, read_body: Callable[[], bytes], ports: Ports) -> Reply:
@@ -82,8 +90,13 @@ def relay(call: Call, read_body: Callable[[], bytes], ports: Ports) -> Reply:
     except BaseException:
         close()
         raise
-    headers = tuple((name, value) for name, value in reply.headers.items() if name not in _NOT_RETURNED)
+    headers = tuple((name, value) for name, value in reply.headers.items() if _is_returned(name))
     return Reply(status=reply.status, headers=headers, body=_bytes(reply), close=close)
+
+
+def _is_returned(name: str) -> bool:
+    """Whether the client gets this header of the provider's; what this program says of itself it says alone."""
+    return name not in _NOT_RETURNED and not name.startswith("access-control-")
 
 
 def _bytes(reply: UpstreamReply) -> Iterator[bytes]:
