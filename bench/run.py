@@ -173,6 +173,9 @@ def first_answer_s(folder: Path, port: int) -> float:
             return time.monotonic() - began
 
 
+_LITELLM = {"LITELLM_LOG": "ERROR", "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
+
+
 def litellm(command: str, folder: Path) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     config = folder / "litellm.yaml"
     config.write_text(
@@ -180,7 +183,7 @@ def litellm(command: str, folder: Path) -> contextlib.AbstractContextManager[sub
         f"      api_base: http://127.0.0.1:{MOCK}/v1\n      api_key: k\n"
     )
     options = ["--config", str(config), "--port", "9300", "--num_workers", "1"]
-    return running([*shlex.split(command), *options], port=9300, core="0", environ={"LITELLM_LOG": "ERROR"})
+    return running([*shlex.split(command), *options], port=9300, core="0", environ=_LITELLM)
 
 
 def portkey(command: str) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
