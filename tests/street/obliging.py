@@ -1,17 +1,27 @@
 """An upstream that grants every wish: whatever it is asked for, in OpenAI's protocol or Anthropic's, it answers well.
 
-Under /uncounted in its path it reports no usage, so that whoever asks must count for himself.
+Under /uncounted in its path it reports no usage, so that whoever asks must count for himself; under /echo it sends back
+what came, with headers that should not go any further.
 """
 
 from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Json = dict[str, Any]
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+NOTHING: Mapping[str, str] = {}
+ECHOED = {
+    "X-Kept": "1",
+    "Set-Cookie": "upstream=1",
+    "Access-Control-Allow-Origin": "https://provider.example",
+    "X-Oneapi-Request-Id": "the-providers",
+    "Keep-Alive": "timeout=5",
+}
 _TEXT = "Quite so."
 _CHAT = {"role": "assistant", "content": _TEXT}
 
@@ -104,13 +114,12 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         pass
 
-    def do_GET(self) -> None:
-        self._answer("application/json", b'{"object": "list", "data": []}')
-
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = self.path.partition("?")[0]
         self.server.received.append((self.path, dict(self.headers.items()), raw))
+        if "/echo" in path:
+            return self._answer("application/octet-stream", raw, 418 if "/teapot" in path else 200, ECHOED)
         if path.endswith("/audio/speech"):
             return self._answer("audio/mpeg", b"\xff\xfb" * 100)
         try:
@@ -128,11 +137,13 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._answer("application/json", json.dumps(whole).encode())
         self._answer("application/json", json.dumps({"error": {"message": f"no such path: {path}"}}).encode(), 404)
 
-    do_PUT = do_PATCH = do_DELETE = do_POST
+    do_GET = do_PUT = do_PATCH = do_DELETE = do_POST
 
-    def _answer(self, content_type: str, body: bytes, status: int = 200) -> None:
+    def _answer(self, content_type: str, body: bytes, status: int = 200, headers: Mapping[str, str] = NOTHING) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
