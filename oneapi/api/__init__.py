@@ -16,6 +16,7 @@ from oneapi.api import (
     groups,
     logs,
     models,
+    openapi,
     options,
     redemptions,
     statistics,
@@ -27,7 +28,7 @@ from oneapi.api.routing import blueprint, fallback
 from oneapi.config import Config
 from oneapi.services import rates, sessions
 
-NOUNS = (status, models, codes, users, options, channels, tokens, redemptions, logs, statistics, groups)
+NOUNS = (status, models, codes, users, options, channels, tokens, redemptions, logs, statistics, groups, openapi)
 
 
 def init_app(app: Flask, config: Config) -> None:

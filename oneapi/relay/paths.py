@@ -105,6 +105,15 @@ def asked(method: str, path: str) -> Asked | None:
     return None
 
 
+def described() -> list[tuple[str, str, str]]:
+    """(method, path, mode or task) of what is answered here, with names in braces for what may stand there."""
+    return [
+        *((*line, found.mode if found.task == "relay" else found.task) for line, found in _EXACT.items()),
+        ("POST", "/v1/engines/{model}/embeddings", "embeddings"),
+        ("GET", "/v1/models/{model}", "retrieve_model"),
+    ]
+
+
 def without_key(query: str) -> str:
     """The query without `key=`, in which some SDKs send what is the caller's key here: no provider may see it."""
     if "key" not in unquote_plus(query):
