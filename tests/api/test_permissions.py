@@ -106,7 +106,8 @@ def test_the_least_role_is_enough_with_and_without_a_final_slash(site: Site, rou
     for path in (path_of(route).rstrip("/"), path_of(route).rstrip("/") + "/"):
         response = caller.ask("GET", path)
         assert response.status_code == 200
-        assert response.get_json().get("message", "") not in ("Your role does not permit this", "Invalid URL")
+        answer = {} if response.mimetype == "text/csv" else response.get_json()
+        assert answer.get("message", "") not in ("Your role does not permit this", "Invalid URL")
 
 
 def test_fixed_segments_win_over_ids(everybody: dict[int | None, Caller]) -> None:
