@@ -49,6 +49,14 @@ def _default_workers(config: Config) -> int:
     return min(cores, _SQLITE_WORKERS) if config.is_sqlite else cores
 
 
+def _folder_for_metrics(parent: Path) -> str:
+    """A new folder, named after this master; those of masters that were killed go."""
+    for folder in parent.glob("oneapi-metrics-*-*"):
+        if not Path("/proc", folder.name.split("-")[2]).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"oneapi-metrics-{os.getpid()}-", dir=parent)
+
+
 read_dotenv()
 try:
     _config = journal.begin(os.environ)
@@ -68,7 +76,7 @@ preload_app = False  # sockets to databases must not cross the fork
 control_socket_disable = True  # it would lie under $HOME, the same for every instance
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # a reload comes here again, with the same master's variables
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="oneapi-metrics-", dir=worker_tmp_dir)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = _folder_for_metrics(Path(worker_tmp_dir or tempfile.gettempdir()))
 limit_request_field_size = 16380
 accesslog = None
 errorlog = None
