@@ -238,7 +238,8 @@ def test_every_page_is_quiet_and_fits(open_page: OpenPage, width: int, theme: st
         unnamed = page.evaluate(
             """() => [...document.querySelectorAll("button, a, input:not([type=hidden]), select, textarea")].filter(
                 (one) => one.checkVisibility() && !one.textContent.trim() && !one.labels?.length
-                    && !one.getAttribute("aria-label") && !one.closest("label") && !one.closest(".ts-wrapper, .ts-hidden-accessible")
+                    && !one.getAttribute("aria-label")
+                    && !one.closest("label, .ts-wrapper, .ts-hidden-accessible")
             ).map((one) => one.outerHTML.slice(0, 200))"""
         )
         assert unnamed == [], path
