@@ -5,19 +5,22 @@ Source: spec management.md §4.6. Beyond it: settings, copies, batches, and what
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import msgspec
+from flask import current_app
 from msgspec import UNSET, UnsetType
 
 from oneapi.api import objects
 from oneapi.api.asked import Asked, path_id, program, total_of
-from oneapi.api.routing import ADMIN, Answer, Route
+from oneapi.api.routing import ADMIN, Answer, Route, envelope
 from oneapi.models import Channel
 from oneapi.relay import adaptors
 from oneapi.relay.channelsettings import KeyOfPool
 from oneapi.relay.directory import channel_of
-from oneapi.services import channels, offers
+from oneapi.relay.exchange import Ports
+from oneapi.services import channels, offers, testing
 from oneapi.services.channels import BatchAction, BatchFields, ChannelFields
 from oneapi.services.forms import Int64
 from oneapi.services.refusal import invalid_input
@@ -51,6 +54,28 @@ def remove(asked: Asked, id: str) -> None:
 
 def remove_disabled(asked: Asked) -> object:
     return channels.remove_disabled(asked.engine, asked.actor, now=asked.now)
+
+
+def test(asked: Asked, id: str) -> object:
+    """One small request to the channel's provider; the answer is no envelope's `data`, but fields beside it."""
+    wanted = asked.text("model")
+    row = channels.get(asked.engine, path_id(id))
+    channel = channel_of(row, adaptors.load())
+    if channel is None:
+        raise invalid_input("channel_type_unknown", type=row.type)
+    running = program()
+    ports: Ports = current_app.extensions["oneapi"].ports
+    settings = json.loads(row.settings) if row.settings else {}
+    tested = testing.test(
+        channel,
+        running.snapshots.price_list,
+        ports,
+        running.config.test_prompt,
+        model=wanted or str(settings.get("test_model") or ""),
+    )
+    testing.record(asked.engine, channel, tested, now=asked.now)
+    beside: dict[str, object] = {"time": round(tested.elapsed_s, 3) if tested.is_ok else 0, "modelName": wanted}
+    return envelope(tested.is_ok, tested.message, beside=beside)
 
 
 class _Name(msgspec.Struct, frozen=True):
@@ -133,6 +158,7 @@ ROUTES = (
     Route("POST", "/api/channel/<id>/copy", ADMIN, copy),
     Route("GET", "/api/channel/<id>/settings", ADMIN, settings),
     Route("PUT", "/api/channel/<id>/settings", ADMIN, update_settings),
+    Route("GET", "/api/channel/test/<id>", ADMIN, test),
     Route("GET", "/api/channel/<id>", ADMIN, one),
     Route("POST", "/api/channel/", ADMIN, create),
     Route("PUT", "/api/channel/", ADMIN, update),
