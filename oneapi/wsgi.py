@@ -15,12 +15,17 @@ import logging
 import os
 import sys
 
+import gevent
 from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
 
 from oneapi import journal
 from oneapi.app import create_app, start
 from oneapi.config import PREPARED_BY, Config, read_dotenv
+from oneapi.database import is_unavailable
 from oneapi.services.bootstrap import prepare
+
+_PAUSE_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +38,21 @@ def application() -> Flask:
     else:
         config = journal.begin(os.environ)
         prepare(config)
-    if not _IS_GREEN and not _is_flask_command():
+    if _is_flask_command():
+        return create_app(config)
+    if not _IS_GREEN:
         _warn_of_the_server()
-    made = create_app(config)
-    if not _is_flask_command():
-        start(made)
-    return made
+    while True:
+        try:
+            made = create_app(config)
+            start(made)
+            return made
+        except SQLAlchemyError as error:
+            if not is_unavailable(error):
+                raise
+            # Gunicorn stops altogether when a worker fails at its start, and with it what others are still streaming.
+            log.warning("The database does not answer: this worker begins when it does.")
+            gevent.sleep(_PAUSE_S)
 
 
 def _warn_of_the_server() -> None:

@@ -76,12 +76,17 @@ def test_streams_are_held_to_the_balance_too(shop: Shop) -> None:
     check(shop, heard, user.id, "insufficient_user_quota")
 
 
-def test_verify_finds_money_that_was_made_or_lost(shop: Shop) -> None:
+def test_the_command_verify_finds_money_that_was_made_or_lost(shop: Shop) -> None:
     user = shop.user(quota=CREDIT)
     answered = ask(shop.url, shop.token(user), QUICK)
     shop.check([answered], user.id)
     shop.tamper(update(User).where(User.id == user.id).values(quota=User.quota + 7))
-    has, should = CREDIT - COST + 7, CREDIT - COST
-    assert shop.verify() == f"user {user.id}: balance and open holds are {has}, the logs explain {should}: 7 too much"
+    made = shop.command("verify")
     shop.tamper(update(User).where(User.id == user.id).values(quota=User.quota - 7))
-    assert shop.verify() == ""
+    right = shop.command("verify")
+    has, should = CREDIT - COST + 7, CREDIT - COST
+    finding = f"user {user.id}: balance and open holds are {has}, the logs explain {should}: 7 too much"
+    assert made.stdout.splitlines()[0] == finding
+    assert made.stdout.endswith(" 1 findings.\n")
+    assert right.stdout.endswith(" 0 findings.\n")
+    assert (made.returncode, right.returncode) == (1, 0)

@@ -3,7 +3,9 @@ every charge is written when it can be."""
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +62,9 @@ def test_a_database_that_goes_away_costs_nobody_anything(tmp_path: Path, server:
         broken = [call.get() for call in cut]
         assert [client.error is not None and client.is_complete for client in broken] == [True] * CUTS
         assert len(spool.find(shop.spool)) > 0
+        # Its successor waits for the database, and must not take the other worker along.
+        os.kill(shop.gateway.worker_pids[0], signal.SIGKILL)
+        wait_until(lambda: "this worker begins when it does" in shop.gateway.log())
 
         server.start()
         crowd.wait_for_answers(20)

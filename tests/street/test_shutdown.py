@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import gevent
@@ -15,13 +14,15 @@ from oneapi.relay import encodings
 from tests.servers import sqlite_database
 from tests.street.clients import CHAT, ask
 from tests.street.console import ROOT_KEY
-from tests.street.shop import COST, ENDLESS, RATIO, Shop, opened, wait_until
+from tests.street.shop import COST, ENDLESS, RATIO, opened, wait_until
 from tests.street.upstreams import MockUpstream
 
 SHORT = "mock-n30-d50"  # 1.5 s
 WHOLE = "mock-f1500"
 GRACE = "10"  # seconds, of which the last five are for settling
 STOPPED_WITHIN_S = 30
+QUESTION = json.dumps({"model": WHOLE, "messages": [{"role": "user", "content": "Say something."}]})
+READ = (("GET", "/v1/models"), ("GET", "/api/status"))
 
 
 @pytest.fixture
@@ -56,46 +57,33 @@ def test_sigterm_ends_no_stream_that_can_end_by_itself(
             assert shop.receipt(client)["result"] == "aborted"
 
 
-@pytest.fixture
-def patient(tmp_path: Path, goods: list[dict[str, str]]) -> Iterator[Shop]:
-    """With time enough for streams, and for idle connections, to outlast every patience of these tests."""
-    with opened(tmp_path, sqlite_database(tmp_path), goods, GRACEFUL_TIMEOUT="90", KEEPALIVE="75") as running:
-        yield running
-
-
-def test_idle_connections_do_not_delay_the_stop(patient: Shop) -> None:
-    host, _, port = patient.url.removeprefix("http://").partition(":")
-    address = (host, int(port))
-    silent = [socket.create_connection(address) for _ in range(4)]
-    asked = []
-    for method, path, body in (
-        ("POST", CHAT, question(WHOLE)),
-        ("GET", "/v1/models", None),
-        ("GET", "/api/status", None),
-    ):
-        connection = http.client.HTTPConnection(*address)
-        connection.request(method, path, body, {"Authorization": f"Bearer {ROOT_KEY}"})
-        response = connection.getresponse()
-        assert (response.status, response.will_close) == (200, False)
-        response.read()
-        asked.append(connection)
-    assert patient.gateway.stop(STOPPED_WITHIN_S) == 0
-    for waiting in [*silent, *(connection.sock for connection in asked)]:
-        assert waiting.recv(1) == b""
-        waiting.close()
-
-
-def question(model: str) -> str:
-    return json.dumps({"model": model, "messages": [{"role": "user", "content": "Say something."}]})
-
-
-def test_a_connection_that_was_busy_at_the_signal_is_closed_after_its_answer(patient: Shop, mock: MockUpstream) -> None:
-    connection = http.client.HTTPConnection(patient.url.removeprefix("http://"))
-    before = mock.stats()["requests"]
-    connection.request("POST", CHAT, question(WHOLE), {"Authorization": f"Bearer {ROOT_KEY}"})
-    wait_until(lambda: mock.stats()["requests"] > before)
-    assert patient.gateway.stop(STOPPED_WITHIN_S) == 0
-    response = connection.getresponse()
-    assert response.status == 200
-    assert json.loads(response.read())["choices"]
-    connection.close()
+def test_idle_connections_do_not_delay_the_stop_and_a_busy_one_is_closed_after_its_answer(
+    tmp_path: Path, mock: MockUpstream, goods: list[dict[str, str]]
+) -> None:
+    # Time enough for every connection to outlast this test's patience.
+    patience = {"GRACEFUL_TIMEOUT": "90", "KEEPALIVE": "75", "WEB_CONCURRENCY": "1"}
+    with opened(tmp_path, sqlite_database(tmp_path), goods, **patience) as shop:
+        host, _, port = shop.url.removeprefix("http://").partition(":")
+        address = (host, int(port))
+        idle = [socket.create_connection(address) for _ in range(4)]
+        asked = [http.client.HTTPConnection(*address) for _ in range(3)]
+        for connection, (method, path) in zip(asked, (("POST", CHAT), *READ), strict=True):
+            connection.request(
+                method, path, QUESTION if method == "POST" else None, {"Authorization": f"Bearer {ROOT_KEY}"}
+            )
+            response = connection.getresponse()
+            assert (response.status, response.will_close) == (200, False)
+            response.read()
+        busy = http.client.HTTPConnection(*address)
+        before = mock.stats()["requests"]
+        busy.request("POST", CHAT, QUESTION, {"Authorization": f"Bearer {ROOT_KEY}"})
+        wait_until(lambda: mock.stats()["requests"] > before)
+        assert shop.gateway.stop(STOPPED_WITHIN_S) == 0
+        for waiting in [*idle, *(connection.sock for connection in asked)]:
+            assert waiting.recv(1) == b""
+            waiting.close()
+        response = busy.getresponse()
+        assert response.status == 200
+        assert json.loads(response.read())["choices"]
+        assert busy.sock is None or busy.sock.recv(1) == b""
+        busy.close()
