@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11.3 --python-platform 
         --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run test pytest lint types layers format lock clean
+.PHONY: help run test pytest lint types layers format lock vendor texts screenshots clean
 
 help: ## List the tasks
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -37,6 +37,15 @@ lock: $(BIN)/.installed-test ## Take the newest versions that setup.cfg allows i
 	$(LOCK) --generate-hashes setup.cfg --constraint requirements.txt --output-file requirements-hashed.txt
 	$(LOCK) --upgrade setup.cfg --extra test --constraint requirements.txt --output-file requirements-test.txt
 	grep -vxFf requirements.txt requirements-test.txt > $(VENV)/test-only && mv $(VENV)/test-only requirements-test.txt
+
+vendor: ## Take the browser's parts of npm packages into oneapi/static/vendor (needs npm)
+	$(BIN)/python -m tools.vendor
+
+texts: $(BIN)/.installed-test ## List texts of the panel that have no Chinese
+	$(BIN)/python -m tools.texts
+
+screenshots: $(BIN)/.installed-test ## Take pictures of all pages into screenshots/; PAGES="dashboard login" picks some
+	$(BIN)/python -m tools.screenshots $(PAGES)
 
 clean: ## Remove what the tasks have made, save the database and the logs
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

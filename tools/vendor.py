@@ -12,7 +12,7 @@ from pathlib import Path
 
 VENDOR = Path(__file__).parent.parent / "oneapi" / "static" / "vendor"
 
-PACKAGES = {"@tabler/core": "1.6.1", "tom-select": "2.6.2", "uplot": "1.6.32", "@tabler/icons": "3.52.0"}
+PACKAGES = {"@tabler/core": "1.6.1", "tom-select": "2.6.2", "@tabler/icons": "3.52.0"}
 
 # Name under vendor/ -> file in node_modules.
 FILES = {
@@ -20,10 +20,7 @@ FILES = {
     "tabler.min.js": "@tabler/core/dist/js/tabler.min.js",
     "tom-select.min.css": "tom-select/dist/css/tom-select.bootstrap5.min.css",
     "tom-select.min.js": "tom-select/dist/js/tom-select.complete.min.js",
-    "uplot.min.css": "uplot/dist/uPlot.min.css",
-    "uplot.min.js": "uplot/dist/uPlot.iife.min.js",
     "tom-select.LICENSE.txt": "tom-select/LICENSE",
-    "uplot.LICENSE.txt": "uplot/LICENSE",
     "tabler-icons.LICENSE.txt": "@tabler/icons/LICENSE",
 }
 

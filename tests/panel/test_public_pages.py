@@ -14,9 +14,7 @@ from tests.street.console import Console
 
 pytestmark = pytest.mark.browser
 
-PLANTED = (
-    '<img src="data:," onerror="window.planted=1"><script>window.planted=1</script><a href="javascript:planted=1">x</a>'
-)
+PLANTED = '<img src="data:," onerror="window.planted=1"><script>window.planted=1</script><a href="javascript:x">x</a>'
 
 
 @contextmanager

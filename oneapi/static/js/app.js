@@ -322,6 +322,8 @@ export async function enhance(within = document) {
   await selects;
   for (const select of found) {
     const plugins = select.multiple ? { remove_button: { title: t("Remove") } } : {};
+    // What stands in its place has its label; the field itself is for forms only.
+    select.setAttribute("aria-hidden", "true");
     new window.TomSelect(select, {
       create: "create" in select.dataset,
       plugins,
