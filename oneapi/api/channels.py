@@ -20,7 +20,7 @@ from oneapi.relay import adaptors
 from oneapi.relay.channelsettings import KeyOfPool
 from oneapi.relay.directory import channel_of
 from oneapi.relay.exchange import Ports
-from oneapi.services import channels, offers, testing
+from oneapi.services import balances, channels, offers, testing
 from oneapi.services.channels import BatchAction, BatchFields, ChannelFields
 from oneapi.services.forms import Int64
 from oneapi.services.refusal import invalid_input
@@ -76,6 +76,16 @@ def test(asked: Asked, id: str) -> object:
     testing.record(asked.engine, channel, tested, now=asked.now)
     beside: dict[str, object] = {"time": round(tested.elapsed_s, 3) if tested.is_ok else 0, "modelName": wanted}
     return envelope(tested.is_ok, tested.message, beside=beside)
+
+
+def refresh_balance(asked: Asked, id: str) -> object:
+    """Asks the provider what is left; `balance` stands beside the envelope's fields."""
+    row = channels.get(asked.engine, path_id(id))
+    channel = channel_of(row, adaptors.load())
+    if channel is None:
+        raise invalid_input("channel_type_unknown", type=row.type)
+    balance = balances.refresh(asked.engine, program().upstream, channel, now=asked.now)
+    return Answer(beside={"balance": balance})
 
 
 class _Name(msgspec.Struct, frozen=True):
@@ -159,6 +169,7 @@ ROUTES = (
     Route("GET", "/api/channel/<id>/settings", ADMIN, settings),
     Route("PUT", "/api/channel/<id>/settings", ADMIN, update_settings),
     Route("GET", "/api/channel/test/<id>", ADMIN, test),
+    Route("GET", "/api/channel/update_balance/<id>", ADMIN, refresh_balance),
     Route("GET", "/api/channel/<id>", ADMIN, one),
     Route("POST", "/api/channel/", ADMIN, create),
     Route("PUT", "/api/channel/", ADMIN, update),

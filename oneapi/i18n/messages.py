@@ -188,6 +188,8 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "令牌状态只能设置为 1（启用）或 2（停用）",
     ),
     # ---- channels ----
+    "balance_not_offered": ("{type} offers no query of the balance", "{type} 不支持查询余额"),
+    "balance_unknown": ("The balance could not be had: {reason}", "无法获取余额：{reason}"),
     "channel_not_found": ("There is no such channel", "渠道不存在"),
     "channel_key_required": ("a channel needs a key", "密钥不能为空"),
     "channel_type_unknown": ("there is no channel type {type}", "未知的渠道类型：{type}"),

@@ -1,10 +1,12 @@
-"""Testing a channel from the API: what the provider says, what is stored, and that nobody pays."""
+"""Testing a channel from the API, and asking for its balance: what the provider says, what is stored, who pays."""
 
 from __future__ import annotations
 
 import json
 import urllib.request
 from typing import Any
+
+from gevent.pywsgi import WSGIServer
 
 from tests.gateway import ROOT_ACCESS_TOKEN, Gateway, StartGateway
 from tests.street.upstreams import MockUpstream
@@ -37,3 +39,26 @@ def test_a_channel_is_tested_at_nobodys_cost(start_gateway: StartGateway, mock: 
         (2, "text-embedding-3-small"),
         (1, "gpt-4o-mini"),
     ]
+
+
+def test_a_balance_is_asked_for_and_stored(start_gateway: StartGateway) -> None:
+    def provider(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "application/json")])
+        asked = environ["PATH_INFO"], environ["HTTP_AUTHORIZATION"]
+        return [json.dumps({"total_available": 12.5}).encode()] if asked == wanted else [b"{}"]
+
+    wanted = ("/dashboard/billing/credit_grants", "Bearer k")
+    server = WSGIServer(("127.0.0.1", 0), provider, log=None)
+    server.start()
+    try:
+        gateway = start_gateway()
+        base = f"http://127.0.0.1:{server.server_port}"
+        for number in (4, 29):  # CloseAI, and Groq, which has no such query
+            channel = {"type": number, "name": "c", "key": "k", "base_url": base, "models": "m", "group": "default"}
+            assert api(gateway, "/api/channel/", channel)["success"]
+        assert api(gateway, "/api/channel/update_balance/1") == {"success": True, "message": "", "balance": 12.5}
+        assert api(gateway, "/api/channel/1")["data"]["balance"] == 12.5
+        refused = api(gateway, "/api/channel/update_balance/2")
+        assert not refused["success"] and "Groq" in refused["message"]
+    finally:
+        server.stop()
