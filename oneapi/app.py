@@ -41,6 +41,7 @@ from oneapi.services.health import Health
 from oneapi.services.ledger_writer import Pace
 from oneapi.services.monitor import Monitor
 from oneapi.services.notify import Notifier
+from oneapi.services.oauth import Providers
 from oneapi.services.quota import Ledger
 from oneapi.services.reminders import Reminders
 from oneapi.services.snapshots import Snapshots
@@ -69,6 +70,7 @@ class Program:
     notifier: Notifier
     monitor: Monitor
     turnstile: Turnstile
+    providers: Providers
     jobs: Jobs
 
     def stop(self) -> None:
@@ -226,6 +228,7 @@ def _program(config: Config, databases: Databases) -> Program:
         notifier=notifier,
         monitor=monitor,
         turnstile=Turnstile(engine, web),
+        providers=Providers(web),
         jobs=Jobs(Tools(databases=databases), f"{worker_id}:{secrets.token_hex(4)}"),
     )
 

@@ -32,12 +32,11 @@ TURNSTILE = "https://challenges.cloudflare.com"
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A third party that people may sign in with. `address` begins the way there; the page adds the state to it."""
+    """A third party that people may sign in with; /api/oauth/state tells the page the way there."""
 
     name: str
     label: str
     icon: str
-    address: str = ""
 
 
 def init_app(app: Flask, config: Config) -> None:
@@ -163,29 +162,15 @@ def _allow_turnstile() -> None:
 
 
 def sign_in_providers() -> list[Provider]:
-    """Those that the options switch on and fill in. An empty redirect_uri is filled in by the page."""
+    """Those that the options switch on."""
     settings = options()
     found = []
     if settings.github_oauth_enabled:
-        query = urlencode({"client_id": settings.github_client_id, "scope": "user:email"})
-        address = f"https://github.com/login/oauth/authorize?{query}"
-        found.append(Provider("github", "GitHub", "brand-github", address))
-    if settings.oidc_enabled and settings.oidc_authorization_endpoint:
-        query = urlencode(
-            {
-                "client_id": settings.oidc_client_id,
-                "redirect_uri": "",
-                "response_type": "code",
-                "scope": "openid profile email",
-            }
-        )
-        joint = "&" if "?" in settings.oidc_authorization_endpoint else "?"
-        address = f"{settings.oidc_authorization_endpoint}{joint}{query}"
-        found.append(Provider("oidc", "OpenID Connect", "id", address))
+        found.append(Provider("github", "GitHub", "brand-github"))
+    if settings.oidc_enabled:
+        found.append(Provider("oidc", "OpenID Connect", "id"))
     if settings.lark_client_id:
-        query = urlencode({"app_id": settings.lark_client_id, "redirect_uri": ""})
-        address = f"https://open.feishu.cn/open-apis/authen/v1/index?{query}"
-        found.append(Provider("lark", gettext("Lark"), "message", address))
+        found.append(Provider("lark", gettext("Lark"), "message"))
     if settings.wechat_auth_enabled:
         found.append(Provider("wechat", gettext("WeChat"), "brand-wechat"))
     return found

@@ -16,6 +16,7 @@ from oneapi.api import (
     groups,
     logs,
     models,
+    oauth,
     openapi,
     options,
     redemptions,
@@ -28,7 +29,7 @@ from oneapi.api.routing import blueprint, fallback
 from oneapi.config import Config
 from oneapi.services import rates, sessions
 
-NOUNS = (status, models, codes, users, options, channels, tokens, redemptions, logs, statistics, groups, openapi)
+NOUNS = (status, models, codes, oauth, users, options, channels, tokens, redemptions, logs, statistics, groups, openapi)
 
 
 def init_app(app: Flask, config: Config) -> None:

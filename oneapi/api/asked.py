@@ -22,6 +22,7 @@ from oneapi.services.cache import Cache
 from oneapi.services.emails import Sender
 from oneapi.services.notify import Notifier
 from oneapi.services.numbers import id_of
+from oneapi.services.oauth import Providers
 from oneapi.services.paging import DEFAULT_SIZE, LARGEST_SIZE, Listing, Page
 from oneapi.services.refusal import Refusal, invalid_parameter
 from oneapi.services.snapshots import Snapshots
@@ -50,6 +51,8 @@ class Program(Protocol):
     def notifier(self) -> Notifier: ...
     @property
     def turnstile(self) -> Turnstile: ...
+    @property
+    def providers(self) -> Providers: ...
 
 
 def program() -> Program:

@@ -97,11 +97,14 @@ def create(engine: Engine, options: Options, actor: Actor, form: Registration, *
     return insert_retrying(engine, work)
 
 
-def sign_up(engine: Engine, options: Options, new: NewAccount, *, now: int) -> int:
-    """Makes an account for somebody whom a third party vouches for, and returns its id."""
+def sign_up(engine: Engine, options: Options, make: Callable[[Connection], NewAccount], *, now: int) -> int:
+    """Makes an account for somebody whom a third party vouches for, and returns its id.
+
+    `make` describes it, by what it finds in the database; it is called again where another account came in between.
+    """
     if not options.register_enabled:
         raise Refusal("registration_disabled")
-    return insert_retrying(engine, lambda connection: insert_account(connection, options, new, now=now))
+    return insert_retrying(engine, lambda connection: insert_account(connection, options, make(connection), now=now))
 
 
 def insert_account(connection: Connection, options: Options, new: NewAccount, *, now: int) -> int:

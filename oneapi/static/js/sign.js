@@ -2,7 +2,7 @@
 
 import { api, busy, clearErrors, Failure, showError, t, toast, toastNext, values } from "./app.js";
 
-const RESEND_S = 30;
+const RESEND_S = 60; // the server sends one letter a minute
 
 /** What the check for robots gave, as a parameter of /api; empty where there is none. */
 export function turnstile(form) {
@@ -59,12 +59,8 @@ for (const button of document.querySelectorAll("[data-provider]")) {
     busy(button, true);
     try {
       const aff = localStorage.getItem("aff");
-      const { data } = await api(`/api/oauth/state${aff ? `?aff=${encodeURIComponent(aff)}` : ""}`, { method: "GET" });
-      const address = new URL(button.dataset.authorize);
-      address.searchParams.set("state", data);
-      if (address.searchParams.has("redirect_uri")) {
-        address.searchParams.set("redirect_uri", `${location.origin}/oauth/${button.dataset.provider}`);
-      }
+      const query = new URLSearchParams({ provider: button.dataset.provider, ...(aff && { aff_code: aff }) });
+      const { address } = await api(`/api/oauth/state?${query}`, { method: "GET" });
       location.assign(address);
     } catch (error) {
       busy(button, false);
