@@ -1,6 +1,7 @@
 """What somebody may use within a while: the limits of a token, a user, or a group's users, as JSON says them.
 
-    {"requests_per_minute": 60, "tokens_per_minute": 100000, "concurrency": 4, "budget": {"period": "day", "quota": 500000}}
+    {"requests_per_minute": 60, "tokens_per_minute": 100000, "concurrency": 4,
+     "budget": {"period": "day", "quota": 500000}}
 
 What is left out, or 0, is not limited. Counting is done in services/admission.py.
 """

@@ -158,15 +158,6 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "This is the only way into the account: set a password first",
         "这是该账户唯一的登录方式：请先设置密码",
     ),
-    # ---- channel tests and balances ----
-    "run_is_active": (
-        "This is running already: {done} of {total} channels are done",
-        "任务正在运行：已完成 {done} / {total} 个渠道",
-    ),
-    "scope_unknown": ("the scope is all or disabled", "范围只能是 all 或 disabled"),
-    "channel_has_no_model": ("The channel has no model that could be tested", "该渠道没有可测试的模型"),
-    "test_slow": ("it took {seconds} s, more than {limit} s", "用时 {seconds} 秒，超过 {limit} 秒"),
-    "balance_unknown": ("Channels of this type cannot be asked for their balance", "尚不支持查询此类渠道的余额"),
     # ---- tokens ----
     "token_name_too_long": ("a token's name has at most {limit} characters", "令牌名称最多 {limit} 个字符"),
     "subnet_invalid": (

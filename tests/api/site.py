@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from flask.testing import FlaskClient
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, inspect, select, update
 from werkzeug.test import TestResponse
 
 from oneapi.app import Program, create_app
@@ -111,7 +111,7 @@ class Site:
     def rows(self, model: Any, *conditions: Any) -> list[Any]:
         engine = self.log_engine if model is Log else self.engine
         with engine.connect() as connection:
-            return list(connection.execute(select(model).where(*conditions)))
+            return list(connection.execute(select(model).where(*conditions).order_by(*inspect(model).primary_key)))
 
     def change(self, model: Any, row_id: int, **values: Any) -> None:
         """Writes to a row as another program would."""
