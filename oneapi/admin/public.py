@@ -146,7 +146,8 @@ def reset() -> str:
 def reset_by_mail() -> str:
     """Where a mailed link leads."""
     email, token = request.args.get("email", ""), request.args.get("token", "")
-    return render_template("public/reset_by_mail.html", email=email, token=token)
+    limits = {"least": LEAST_CHARACTERS, "most": MOST_CHARACTERS}
+    return render_template("public/reset_by_mail.html", email=email, token=token, **limits)
 
 
 @blueprint.get("/oauth/<any(github, oidc, lark):provider>")

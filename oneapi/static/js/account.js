@@ -23,6 +23,22 @@ make.addEventListener("click", async () => {
   }
 });
 
+for (const button of document.querySelectorAll("[data-unbind]")) {
+  button.addEventListener("click", async () => {
+    const { unbind, label } = button.dataset;
+    if (!(await confirm(t("Unbind {label}? You cannot sign in through it any more.", { label }), { label: t("Unbind") }))) return;
+    busy(button, true);
+    try {
+      await api(`/api/oauth/${unbind}`, { method: "DELETE" });
+      location.reload();
+    } catch (error) {
+      busy(button, false);
+      if (!(error instanceof Failure)) throw error;
+      toast(error.message, "danger");
+    }
+  });
+}
+
 const form = document.getElementById("bind-email-form");
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -31,8 +47,7 @@ form.addEventListener("submit", async (event) => {
   clearErrors(form);
   busy(button, true);
   try {
-    const query = new URLSearchParams({ email, code: verification_code });
-    await api(`/api/oauth/email/bind?${query}`, { method: "GET" });
+    await api("/api/oauth/email/bind", { data: { email, code: verification_code } });
     toastNext(t("The address is bound."));
     location.reload();
   } catch (error) {

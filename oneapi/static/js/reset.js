@@ -1,6 +1,6 @@
-// A forgotten password: the link that is mailed, and what it gives.
+// A forgotten password: the link that is mailed, and the password that it lets set.
 
-import { api, busy, clearErrors, Failure, showError, values } from "./app.js";
+import { api, busy, clearErrors, Failure, showError, t, toastNext, values } from "./app.js";
 import { tell, turnstile } from "./sign.js";
 
 const ask = document.getElementById("reset");
@@ -28,10 +28,9 @@ confirm?.addEventListener("submit", async (event) => {
   clearErrors(confirm);
   busy(button, true);
   try {
-    const { data } = await api("/api/user/reset", { data: { email: confirm.elements.email.value, token: confirm.dataset.token } });
-    document.getElementById("new-password").textContent = data;
-    document.getElementById("made").hidden = false;
-    confirm.hidden = true;
+    await api("/api/user/reset", { data: { ...values(confirm), token: confirm.dataset.token } });
+    toastNext(t("The new password is set. Please log in."));
+    location.assign("/login");
   } catch (error) {
     busy(button, false);
     if (!(error instanceof Failure)) throw error;

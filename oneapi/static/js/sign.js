@@ -73,13 +73,17 @@ const wechat = document.getElementById("wechat-form");
 wechat?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = wechat.querySelector("[type=submit]");
-  const isBound = location.pathname.startsWith("/admin");
+  const isOwn = location.pathname.startsWith("/admin");
   clearErrors(wechat);
   busy(button, true);
   try {
-    const code = encodeURIComponent(values(wechat).wechat_code);
-    await api(`/api/oauth/wechat${isBound ? "/bind" : ""}?code=${code}`, { method: "GET" });
-    if (isBound) {
+    const code = values(wechat).wechat_code;
+    if (isOwn) await api("/api/oauth/wechat/bind", { data: { code } });
+    else {
+      const query = new URLSearchParams({ code, aff_code: localStorage.getItem("aff") || "" });
+      await api(`/api/oauth/wechat?${query}`, { method: "GET" });
+    }
+    if (isOwn) {
       toastNext(t("WeChat is bound."));
       location.reload();
     } else location.assign("/admin/");
