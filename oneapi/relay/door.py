@@ -342,7 +342,7 @@ def damaged() -> InvalidRequest:
 
 _CORS = (
     ("Access-Control-Allow-Origin", "*"),
-    ("Access-Control-Expose-Headers", f"{REQUEST_ID_HEADER}, X-Request-Id, X-OneAPI-Dropped, Retry-After"),
+    ("Access-Control-Expose-Headers", f"{REQUEST_ID_HEADER}, X-Request-Id, {pipeline.DROPPED_HEADER}, Retry-After"),
 )
 
 

@@ -19,6 +19,7 @@ from oneapi.relay.exchange import Call, Exchange, Ports, Reply, Route
 
 DRAIN_S = 30.0  # how long a stream is read on for its usage after its client left (option ExtAbortedStreamPolicy)
 _ROLE_ADMIN = 10
+DROPPED_HEADER = "X-OneAPI-Dropped"
 
 
 def relay(call: Call, read_body: Callable[[], bytes], ports: Ports) -> Reply:
@@ -42,14 +43,19 @@ def relay(call: Call, read_body: Callable[[], bytes], ports: Ports) -> Reply:
             exchange.is_whole = True
             finish(exchange, ports)
             answer.reply.close()
-            return Reply(status=200, headers=answer.headers, body=(answer.body,), close=_nothing)
+            return Reply(status=200, headers=_told(exchange, answer.headers), body=(answer.body,), close=_nothing)
     except BaseException as error:  # also a killed greenlet must not keep the user's quota
         exchange.error = error
         finish(exchange, ports)
         raise
     stream = _StreamBack(exchange, dialect, work, answer, silence, ports)
     headers = dialect.stream_headers if answer is None else answer.headers
-    return Reply(status=200, headers=headers, body=stream, close=stream.close)
+    return Reply(status=200, headers=_told(exchange, headers), body=stream, close=stream.close)
+
+
+def _told(exchange: Exchange, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """The headers, with the names of what the provider has no place for."""
+    return (*headers, (DROPPED_HEADER, ", ".join(exchange.dropped))) if exchange.dropped else headers
 
 
 def finish(exchange: Exchange, ports: Ports) -> None:

@@ -486,3 +486,29 @@ def test_a_stream_is_counted_out_when_it_ends() -> None:
     assert out == []
     drained(reply)
     assert len(out) == 1
+
+
+# ---- what the provider has no place for ----
+
+SAID = {
+    "id": "m1",
+    "type": "message",
+    "role": "assistant",
+    "content": [{"type": "text", "text": "one two"}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 100, "output_tokens": 10},
+}
+
+
+def test_what_the_provider_has_no_place_for_is_named_in_a_header() -> None:
+    world = World({1: [(200, JSON, json.dumps(SAID).encode())]}, channel_type=14)
+    reply = pipeline.relay(world.call(), lambda: body(logit_bias={"1": 2}), world.ports())
+    assert ("X-OneAPI-Dropped", "logit_bias") in reply.headers
+    assert b"one two" in drained(reply)
+
+
+def test_whoever_asks_strictly_is_refused_instead() -> None:
+    world = World({1: [(200, JSON, json.dumps(SAID).encode())]}, channel_type=14)
+    with pytest.raises(InvalidRequest, match="logit_bias"):
+        pipeline.relay(world.call(**{"x-oneapi-strict": "true"}), lambda: body(logit_bias={"1": 2}), world.ports())
+    assert world.sent == [] and world.balance == 10**9
