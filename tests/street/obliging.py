@@ -66,11 +66,11 @@ def _anthropic(body: Json) -> Json:
 ANSWERS = {
     "/chat/completions": _chat,
     "/completions": _completion,
-    "/edits": _completion,
     "/embeddings": _embedding,
     "/images/generations": _images,
     "/images/edits": _images,
     "/images/variations": _images,
+    "/edits": _completion,
     "/audio/transcriptions": _transcript,
     "/audio/translations": _transcript,
     "/moderations": _moderation,
