@@ -14,16 +14,19 @@ from tests.street.shop import COST, QUICK, Shop
 
 # Enough for twenty answers, and not for one more. A request holds more than it costs, but never twice as much: so the
 # twentieth still fits when it comes alone.
-CREDIT = 21 * COST - 1
+ANSWERS = 20
+CREDIT = (ANSWERS + 1) * COST - 1
 REQUESTS = 300
 
 
-def spend(shop: Shop, *keys: str) -> list[Heard]:
-    """Three hundred requests at once, then one after another until one is refused."""
-    calls = [gevent.spawn(ask, shop.url, key, QUICK) for key in islice(cycle(keys), REQUESTS)]
+def spend(shop: Shop, *keys: str, requests: int = REQUESTS, **how: bool) -> list[Heard]:
+    """So many requests at once, then one after another until one is refused."""
+    calls = [gevent.spawn(ask, shop.url, key, QUICK, **how) for key in islice(cycle(keys), requests)]
     heard = [call.get() for call in calls]
-    while heard[-1].status == 200 or len(heard) == REQUESTS:
-        heard.append(ask(shop.url, keys[0], QUICK))
+    for _ in range(ANSWERS + 1):
+        heard.append(ask(shop.url, keys[0], QUICK, **how))
+        if heard[-1].status != 200:
+            break
     return heard
 
 
@@ -31,7 +34,7 @@ def check(shop: Shop, heard: list[Heard], user_id: int, code: str) -> None:
     """Twenty answers, and for everybody else the refusal that says why."""
     answers = [client for client in heard if client.is_answered]
     refusals = [client for client in heard if not client.is_answered]
-    assert len(answers) == 20
+    assert len(answers) == ANSWERS
     assert {client.status for client in refusals} == {403}
     for client in refusals:
         error = client.error
@@ -39,7 +42,7 @@ def check(shop: Shop, heard: list[Heard], user_id: int, code: str) -> None:
         assert (error["type"], error["code"]) == ("one_api_error", code)
         assert client.request_id in error["message"]
     shop.check(heard, user_id)
-    assert shop.charged(user_id) == 20 * COST
+    assert shop.charged(user_id) == ANSWERS * COST
 
 
 def test_three_hundred_requests_against_a_balance_for_twenty(shop: Shop) -> None:
@@ -63,16 +66,12 @@ def test_a_limited_token_stops_at_its_limit(shop: Shop) -> None:
     heard = spend(shop, key)
     check(shop, heard, user.id, "pre_consume_token_quota_failed")
     assert shop.remainder(key) == COST - 1
-    assert shop.balance(user.id) == 980 * COST
+    assert shop.balance(user.id) == (1000 - ANSWERS) * COST
 
 
 def test_streams_are_held_to_the_balance_too(shop: Shop) -> None:
     user = shop.user(quota=CREDIT)
-    key = shop.token(user)
-    calls = [gevent.spawn(ask, shop.url, key, QUICK, stream=True, with_usage=True) for _ in range(100)]
-    heard = [call.get() for call in calls]
-    while heard[-1].status == 200 or len(heard) == 100:
-        heard.append(ask(shop.url, key, QUICK, stream=True, with_usage=True))
+    heard = spend(shop, shop.token(user), requests=100, stream=True, with_usage=True)
     check(shop, heard, user.id, "insufficient_user_quota")
 
 
