@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
-from oneapi.errors import UpstreamGarbled, UpstreamRejected
+from oneapi.errors import UpstreamGarbled
 from oneapi.relay import ir
 from oneapi.relay.adaptor import (
     Adaptor,
@@ -22,6 +22,7 @@ from oneapi.relay.adaptor import (
     Edit,
     Endpoint,
     Field,
+    Flow,
     FramingName,
     Headers,
     Json,
@@ -33,9 +34,12 @@ from oneapi.relay.adaptor import (
     header_key,
 )
 from oneapi.relay.adaptors import default_models
-from oneapi.relay.edits import drop, rename
+from oneapi.relay.edits import rename
 from oneapi.relay.framing import Frame
 from oneapi.relay.protocols import (
+    compatible_error,
+    minimax,
+    mistral,
     openai_audio,
     openai_chat,
     openai_chat_answer,
@@ -50,6 +54,8 @@ from oneapi.relay.protocols import (
 from oneapi.relay.protocols.provider_json import loads
 
 # ---- endpoints ----
+
+FlowOf = Callable[[UpstreamRequest, Credentials, float], Flow]
 
 # Mode → path under the version segment, codec, framing.
 _MODES: Mapping[Mode, tuple[str, Codec, FramingName]] = {
@@ -71,15 +77,21 @@ _ALL: tuple[Mode, ...] = tuple(_MODES)
 
 
 def endpoints(
-    prefix: str, modes: Iterable[Mode], paths: Mapping[Mode, str], chat: Codec | None = None
+    prefix: str,
+    modes: Iterable[Mode],
+    paths: Mapping[Mode, str],
+    codecs: Mapping[Mode, Codec],
+    flows: Mapping[Mode, FlowOf],
+    parse_error: compatible_error.ParseError | None,
 ) -> dict[Mode, Endpoint]:
     """OpenAI's paths under `prefix`; `paths` are the whole paths of modes that have one of their own."""
     made: dict[Mode, Endpoint] = {}
     for mode in modes:
         path, codec, framing = _MODES[mode]
-        if mode == "chat" and chat is not None:
-            codec = chat
-        made[mode] = Endpoint(path=paths.get(mode, prefix + path), codec=codec, framing=framing)
+        codec = codecs.get(mode, codec)
+        if parse_error is not None:
+            codec = replace(codec, parse_error=parse_error)
+        made[mode] = Endpoint(path=paths.get(mode, prefix + path), codec=codec, framing=framing, flow=flows.get(mode))
     return made
 
 
@@ -146,83 +158,38 @@ def azure_may_ask_usage(fields: Mapping[str, str]) -> bool:
 
 
 def mistral_edits(model: str, mode: Mode) -> tuple[Edit, ...]:
-    """Mistral refuses fields it does not know with 422; usage comes unasked."""
-    if mode != "chat":
-        return ()
-    return (drop("stream_options"), rename("max_completion_tokens", "max_tokens"), rename("seed", "random_seed"))
+    return mistral.EMBEDDINGS if mode == "embeddings" else ()
 
 
 # ---- MiniMax ----
-# Source: https://platform.minimaxi.com/docs/api-reference/errorcode (read 2026-11-25): errors stand in `base_resp`,
-# with HTTP 200.
 
-_MINIMAX_STATUS: Mapping[int, int] = {
-    1001: 504,  # timeout
-    1002: 429,  # requests per minute
-    1004: 401,  # key
-    1008: 402,  # balance
-    1026: 400,  # input sensitive
-    1027: 400,  # output sensitive
-    1039: 429,  # tokens per minute
-    1042: 400,  # invisible characters
-    2013: 400,  # parameters
-    2049: 401,  # key
-    2056: 429,  # a plan's limit
-}
+_TAKES_SCHEMAS = re.compile(r"^MiniMax-M\d")
 
 
-def minimax_refusal(answer: Json, headers: Headers | None = None) -> UpstreamRejected | None:
-    """The error in `base_resp`, None where its code is 0 or there is none."""
-    block = answer.get("base_resp")
-    if not isinstance(block, dict) or not isinstance(code := block.get("status_code"), int) or code == 0:
-        return None
-    words = provider_error.Words(str(block.get("status_msg") or f"MiniMax error {code}"), "", code)
-    return provider_error.rejection(words, _MINIMAX_STATUS.get(code, 500), headers or {})
+def minimax_edits(model: str, mode: Mode) -> tuple[Edit, ...]:
+    return (minimax.schemas_as_text,) if mode == "chat" and not _TAKES_SCHEMAS.match(model) else ()
 
 
-def _raise_minimax_refusal(data: bytes) -> None:
-    if b'"base_resp"' in data and (refusal := minimax_refusal(loads(data))) is not None:
-        raise refusal
+# ---- DeepSeek ----
+# Source: https://api-docs.deepseek.com/guides/chat_prefix_completion and /guides/tool_calls (read 2026-11-25): what is
+# in beta is served under a path of its own.
 
 
-class MiniMaxWatcher(openai_chat.Watcher):
-    """OpenAI's, with MiniMax's errors."""
-
-    __slots__ = ()
-
-    def feed(self, frame: Frame) -> int:
-        _raise_minimax_refusal(frame.data)
-        return super().feed(frame)
+def deepseek_flow(request: UpstreamRequest, credentials: Credentials, now: float) -> Flow:
+    """An answer whose beginning is given, and tools that are held to their schemas, are asked for in the beta."""
+    yield from ()  # it makes no calls of its own
+    if (b'"prefix"' in request.body or b'"strict"' in request.body) and _wants_beta(loads(request.body)):
+        return replace(request, url=request.url.replace("/v1/chat/completions", "/beta/chat/completions"))
+    return request
 
 
-class MiniMaxParser(openai_chat_answer.StreamParser):
-    """OpenAI's, with MiniMax's errors."""
+def _wants_beta(body: Json) -> bool:
+    messages, tools = body.get("messages"), body.get("tools")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    functions = [tool.get("function") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    is_strict = any(isinstance(function, dict) and function.get("strict") for function in functions)
+    return is_strict or (isinstance(last, dict) and bool(last.get("prefix")))
 
-    __slots__ = ()
-
-    def feed(self, frame: Frame) -> Iterable[ir.Event]:
-        _raise_minimax_refusal(frame.data)
-        return super().feed(frame)
-
-
-def minimax_parse_response(body: Json) -> ir.ChatResponse:
-    if (refusal := minimax_refusal(body)) is not None:
-        raise refusal
-    return openai_chat_answer.parse_response(body)
-
-
-def minimax_read_usage(body: bytes, headers: Headers) -> ir.Usage | None:
-    _raise_minimax_refusal(body)
-    return openai_chat.read_usage(body, headers)
-
-
-MINIMAX_CHAT = replace(
-    openai_chat.CODEC,
-    watcher=MiniMaxWatcher,
-    stream_parser=MiniMaxParser,
-    parse_response=minimax_parse_response,
-    read_usage=minimax_read_usage,
-)
 
 # ---- iFlytek Spark ----
 # Source: https://www.xfyun.cn/doc/spark/X1http.html (read 2026-11-25): models of the X series have paths of their own.
@@ -382,11 +349,14 @@ def row(
     modes: Iterable[Mode] = _OPENAI,
     prefix: str = "/v1",
     paths: Mapping[Mode, str] | None = None,
-    chat: Codec | None = None,
+    codecs: Mapping[Mode, Codec] | None = None,
+    flows: Mapping[Mode, FlowOf] | None = None,
+    parse_error: compatible_error.ParseError | None = None,
     owner: str = "openai",
     **rest: Any,
 ) -> Adaptor:
-    """An adaptor for OpenAI's protocol. `paths` are whole paths of modes whose path is not OpenAI's."""
+    """An adaptor for OpenAI's protocol. `paths` are whole paths of modes whose path is not OpenAI's, `codecs` and
+    `flows` those of modes that are not quite OpenAI's, and `parse_error` reads the errors of all modes."""
     declared = {
         "url": by_client,
         "edits": image_edits,
@@ -400,7 +370,7 @@ def row(
         name=name,
         label=label,
         base_url=base_url,
-        endpoints=endpoints(prefix, modes, paths or {}, chat),
+        endpoints=endpoints(prefix, modes, paths or {}, codecs or {}, flows or {}, parse_error),
         owner=owner,
         **declared,
     )
@@ -510,6 +480,7 @@ ADAPTORS = (
         "OpenRouter",
         "https://openrouter.ai/api",
         modes=_ALL,
+        parse_error=compatible_error.OPENROUTER,
         headers={"HTTP-Referer": "https://github.com/songquanpeng/one-api", "X-Title": "One API"},
         owner="openrouter",
         is_listed=False,
@@ -525,16 +496,25 @@ ADAPTORS = (
         is_listed=False,
         key_hint="APIKey-AppId, for instance fastgpt-…-64f6…",
     ),
-    row(25, "moonshot", "Moonshot AI", "https://api.moonshot.cn", owner="moonshot"),
+    row(
+        25,
+        "moonshot",
+        "Moonshot AI",
+        "https://api.moonshot.cn",
+        parse_error=compatible_error.MOONSHOT,
+        owner="moonshot",
+    ),
     row(26, "baichuan", "Baichuan", "https://api.baichuan-ai.com", owner="baichuan"),
     row(
         27,
         "minimax",
         "MiniMax",
         "https://api.minimax.chat",
-        modes=("chat",),
-        paths={"chat": "/v1/text/chatcompletion_v2"},
-        chat=MINIMAX_CHAT,
+        modes=("chat", "embeddings", "speech"),
+        paths={"chat": "/v1/text/chatcompletion_v2", "speech": "/v1/t2a_v2"},
+        codecs={"chat": minimax.CHAT, "embeddings": minimax.EMBEDDINGS},
+        flows={"speech": minimax.speech_flow},
+        edits=minimax_edits,
         has_stream_options=False,  # usage comes unasked with the last chunk
         owner="minimax",
     ),
@@ -543,7 +523,10 @@ ADAPTORS = (
         "mistral",
         "Mistral AI",
         "https://api.mistral.ai",
+        codecs={"chat": mistral.CHAT},
+        flows={"speech": mistral.speech_flow},
         edits=mistral_edits,
+        parse_error=compatible_error.MISTRAL,
         has_stream_options=False,
         owner="mistralai",
     ),
@@ -557,12 +540,22 @@ ADAPTORS = (
         "https://api.deepseek.com",
         # Text completions (prefix and suffix) are its beta, under a path of their own.
         paths={"completions": "/beta/completions"},
+        flows={"chat": deepseek_flow},
+        parse_error=compatible_error.DEEPSEEK,
         owner="deepseek",
         balance_requests=_balance_at("https://api.deepseek.com/user/balance"),
         parse_balance=deepseek_balance,
         balance_unit="CNY",
     ),
-    row(39, "together", "together.ai", "https://api.together.xyz", modes=_ALL, owner="together.ai"),
+    row(
+        39,
+        "together",
+        "together.ai",
+        "https://api.together.xyz",
+        modes=_ALL,
+        parse_error=compatible_error.TOGETHER,
+        owner="together.ai",
+    ),
     row(
         40,
         "doubao",
@@ -570,6 +563,7 @@ ADAPTORS = (
         "https://ark.cn-beijing.volces.com",
         modes=("chat", "embeddings", "images"),
         prefix="/api/v3",
+        parse_error=compatible_error.DOUBAO,
         owner="doubao",
     ),
     row(
@@ -579,6 +573,7 @@ ADAPTORS = (
         "https://api.novita.ai/v3/openai",
         modes=("chat", "completions", "embeddings"),
         prefix="",
+        parse_error=compatible_error.novita,
         owner="novita",
     ),
     row(
@@ -587,12 +582,13 @@ ADAPTORS = (
         "SiliconFlow",
         "https://api.siliconflow.cn",
         modes=_ALL,
+        parse_error=compatible_error.SILICONFLOW,
         owner="siliconflow",
         balance_requests=_balance_at("https://api.siliconflow.cn/v1/user/info"),
         parse_balance=siliconflow_balance,
         balance_unit="CNY",
     ),
-    row(45, "xai", "xAI", "https://api.x.ai", owner="xai"),
+    row(45, "xai", "xAI", "https://api.x.ai", parse_error=compatible_error.XAI, owner="xai"),
     row(
         47,
         "baidu_v2",
@@ -609,7 +605,7 @@ ADAPTORS = (
         "iFlytek Spark V2 (HTTP, OpenAI-compatible)",
         "https://spark-api-open.xf-yun.com",
         url=spark_url,
-        chat=SPARK_CHAT,
+        codecs={"chat": SPARK_CHAT},
         has_stream_options=False,  # usage comes unasked with the last chunk
         owner="xunfeiv2",
     ),

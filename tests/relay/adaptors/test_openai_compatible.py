@@ -9,10 +9,10 @@ import pytest
 
 from oneapi.errors import UpstreamGarbled, UpstreamRejected
 from oneapi.relay import adaptors
-from oneapi.relay.adaptor import Adaptor, Credentials, Mode, Target, WholeReply
+from oneapi.relay.adaptor import Adaptor, Credentials, Mode, Target, UpstreamRequest, WholeReply
 from oneapi.relay.adaptors import openai_compatible
-from oneapi.relay.framing import Frame
 from tests.needs import lacking
+from tests.relay.native import driven
 from tests.relay.protocols.recordings import FOLDER
 
 TABLE = {adaptor.type: adaptor for adaptor in openai_compatible.ADAPTORS}
@@ -200,16 +200,9 @@ def test_reasoning_models_get_their_limit_by_its_new_name(model: str) -> None:
 
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-4.1", "gpt-3.5-turbo", "omni-moderation-latest", "chatgpt-4o-latest"])
 def test_other_models_pass_verbatim(model: str) -> None:
-    for number, adaptor in TABLE.items():
-        if number != 28:
-            assert adaptor.edits(model, "chat") == ()
-
-
-def test_mistral_is_sent_only_what_it_knows() -> None:
-    body = {"stream_options": {"include_usage": True}, "max_completion_tokens": 5, "seed": 7, "top_p": 1}
-    assert edited(28, "mistral-large-latest", body) == {"max_tokens": 5, "random_seed": 7, "top_p": 1}
-    assert TABLE[28].edits("mistral-embed", "embeddings") == ()
-    assert not TABLE[28].has_stream_options
+    for number in TABLE:
+        body: dict[str, Any] = {"model": model, "messages": [], "max_tokens": 5}
+        assert edited(number, model, body) is body
 
 
 @pytest.mark.parametrize(
@@ -228,41 +221,35 @@ def test_azure_is_asked_for_usage_since_it_knows_how(version: str, may: bool) ->
     assert openai_compatible.azure_may_ask_usage({"api_version": version}) is may
 
 
-# ---- MiniMax ----
+# ---- DeepSeek ----
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "is_credential"),
+    ("body", "path"),
     [
-        (1002, 429, False),
-        (1004, 401, True),
-        (1008, 402, True),
-        (1026, 400, False),
-        (2013, 400, False),
-        (9999, 500, False),
+        ({"messages": [{"role": "user", "content": "hi"}]}, "v1"),
+        ({"messages": [{"role": "user", "content": 'say "prefix" and "strict"'}]}, "v1"),
+        ({"messages": [{"role": "assistant", "content": "```", "prefix": True}]}, "beta"),
+        ({"messages": [], "tools": [{"type": "function", "function": {"name": "f", "strict": True}}]}, "beta"),
+        ({"messages": [], "tools": [{"type": "function", "function": {"name": "f", "strict": False}}]}, "v1"),
+        ({"messages": "strict", "tools": ["prefix"], "prefix": 1}, "v1"),
     ],
 )
-def test_minimax_refuses_inside_a_200(code: int, status: int, is_credential: bool) -> None:
-    answer = {"choices": None, "base_resp": {"status_code": code, "status_msg": "no"}}
-    data = json.dumps(answer).encode()
-    codec = openai_compatible.MINIMAX_CHAT
-    assert codec.watcher and codec.stream_parser and codec.parse_response and codec.read_usage
-    for read in (
-        lambda: codec.watcher().feed(Frame(data, data)),  # type: ignore[misc]
-        lambda: codec.stream_parser().feed(Frame(data, data)),  # type: ignore[misc]
-        lambda: codec.parse_response(answer),  # type: ignore[misc]
-        lambda: codec.read_usage(data, {}),  # type: ignore[misc]
-    ):
-        with pytest.raises(UpstreamRejected) as caught:
-            read()
-        error = caught.value
-        assert (error.message, error.provider_code, error.upstream_status) == ("no", code, status)
-        assert error.is_credential is is_credential
+def test_deepseek_serves_its_beta_elsewhere(body: dict[str, Any], path: str) -> None:
+    flow = TABLE[36].endpoints["chat"].flow
+    assert flow is not None
+    request = UpstreamRequest(url="https://api.deepseek.com/v1/chat/completions", body=json.dumps(body).encode())
+    requests, last = driven(flow(request, Credentials("k"), 0))
+    assert requests == [] and last.body == request.body
+    assert last.url == f"https://api.deepseek.com/{path}/chat/completions"
 
 
-def test_minimax_succeeds_with_code_0() -> None:
-    assert openai_compatible.minimax_refusal({"base_resp": {"status_code": 0, "status_msg": "success"}}) is None
-    assert openai_compatible.minimax_refusal({"choices": []}) is None
+def test_minimax_takes_schemas_as_text_by_its_older_models() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    body = {"tools": [tool]}
+    assert edited(27, "MiniMax-M2", body) is body
+    (sent,) = edited(27, "MiniMax-Text-01", body)["tools"]
+    assert sent["function"] == {"name": "f", "parameters": '{"type": "object"}'}
 
 
 # ---- balances ----
