@@ -320,7 +320,8 @@ class Trial:
         exchange, client, codec = self.exchange, self.client, converted.endpoint.codec
         count = self._counter(route)
         # A provider may ignore `stream`; where nothing can tell the answer as one, the client gets it as it is.
-        if converted.fidelity != "translated" and not (client.head.stream and client.codec.stream_renderer):
+        can_be_told = client.head.stream and client.codec.stream_renderer and codec.parse_response
+        if converted.fidelity != "translated" and not can_be_told:
             if codec.read_usage is not None:
                 exchange.usage = codec.read_usage(body, reply.headers)
             exchange.has_begun = True
