@@ -14,7 +14,6 @@ Not offered here: speech, which each model has in a way of its own.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -130,7 +129,7 @@ def schema_flow(request: UpstreamRequest, credentials: Credentials, now: float) 
         message = choice.get("message") if isinstance(choice, dict) else None
         if isinstance(message, dict) and isinstance(message.get("content"), dict | list):
             message["content"] = as_text(message["content"])
-    return replace(reply, body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
+    return replace(reply, body=dumps(body))
 
 
 # ---- text completions ----

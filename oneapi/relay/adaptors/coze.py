@@ -188,7 +188,8 @@ def chat_flow(request: UpstreamRequest, credentials: Credentials, now: float) ->
     chat = _data(reply)
     if not isinstance(chat, dict):
         return reply
-    place = urlencode({"conversation_id": chat.get("conversation_id", ""), "chat_id": chat.get("id", "")})
+    ids = {"conversation_id": chat.get("conversation_id", ""), "chat_id": chat.get("id", "")}
+    place = urlencode(ids, errors="replace")
     for _ in range(_MOST_POLLS):
         if chat.get("status") not in _RUNNING:
             break
@@ -199,7 +200,6 @@ def chat_flow(request: UpstreamRequest, credentials: Credentials, now: float) ->
         if not isinstance(chat, dict):
             return reply
     else:
-        ids = {"conversation_id": chat.get("conversation_id"), "chat_id": chat.get("id")}
         yield replace(request, url=request.url + "/cancel", body=dumps(ids))
         raise UpstreamUnreachable("The provider did not finish the chat in time.", phase="first_byte")
     reply = yield _get(request, f"/message/list?{place}")

@@ -123,7 +123,8 @@ def _finished(request: UpstreamRequest, made: WholeReply) -> Jobs:
     job = loads(made.body)
     if job.get("status") not in _RUNNING:
         return made
-    ask = replace(request, method="GET", url=f"{root}/predictions/{quote(str(job.get('id')), safe='')}", body=b"")
+    id = quote(str(job.get("id")), safe="", errors="replace")
+    ask = replace(request, method="GET", url=f"{root}/predictions/{id}", body=b"")
     for _ in range(_MOST_POLLS):
         reply = yield ask
         assert reply is not None

@@ -13,7 +13,7 @@ import pytest
 
 from oneapi.errors import UpstreamError
 from oneapi.relay import adaptors, ir
-from oneapi.relay.adaptor import Codec
+from oneapi.relay.adaptor import Codec, Credentials, Endpoint, Json, Pause, UpstreamRequest, WholeReply
 from oneapi.relay.framing import FRAMINGS
 from tests.relay.native import exchange
 
@@ -31,6 +31,76 @@ data:{"output":{"choices":[{"message":{"role":"assistant","content":[{"text":"a"
 
 """
 V3 = b'event:add\nid:1\ndata:a\n\nevent:finish\ndata:b\nmeta:{"usage":{"prompt_tokens":3,"completion_tokens":4}}\n\n'
+OLLAMA = b"""{"model":"m","message":{"role":"assistant","content":"","thinking":"t"},"done":false}
+{"model":"m","message":{"content":"a","tool_calls":[{"id":"c","function":{"name":"f","arguments":{"a":1}}}]},"done":false}
+{"model":"m","message":{"content":"b"},"logprobs":[{"token":"a","logprob":-1}],"done":false}
+{"model":"m","message":{"content":""},"done":true,"done_reason":"stop","prompt_eval_count":3,"eval_count":4}
+"""
+COHERE = b"""event: message-start
+data:{"id":"1","type":"message-start","delta":{"message":{"role":"assistant"}}}
+
+event: tool-plan-delta
+data:{"type":"tool-plan-delta","delta":{"message":{"tool_plan":"p"}}}
+
+event: content-start
+data:{"type":"content-start","index":0,"delta":{"message":{"content":{"type":"thinking","thinking":"t"}}}}
+
+event: content-delta
+data:{"type":"content-delta","index":1,"delta":{"message":{"content":{"text":"a"}}}}
+
+event: citation-start
+data:{"type":"citation-start","index":0,"delta":{"message":{"citations":{"start":0,"end":1,"sources":[{"id":"d","document":{"title":"t","url":"u"}}],"type":"TEXT_CONTENT"}}}}
+
+event: tool-call-start
+data:{"type":"tool-call-start","index":0,"delta":{"message":{"tool_calls":{"id":"c","type":"function","function":{"name":"f","arguments":""}}}}}
+
+event: tool-call-delta
+data:{"type":"tool-call-delta","index":0,"delta":{"message":{"tool_calls":{"function":{"arguments":"{}"}}}}}
+
+event: message-end
+data:{"type":"message-end","delta":{"finish_reason":"TOOL_CALL","usage":{"billed_units":{"input_tokens":1},"tokens":{"input_tokens":2,"output_tokens":3,"image_tokens":1,"reasoning_tokens":1},"cached_tokens":1}}}
+
+"""
+COHERE_V1 = b"""{"event_type":"stream-start","generation_id":"g"}
+{"event_type":"search-results","documents":[{"id":"d","title":"t","url":"u"}]}
+{"event_type":"text-generation","text":"a"}
+{"event_type":"citation-generation","citations":[{"start":0,"end":1,"document_ids":["d"]}]}
+{"event_type":"stream-end","finish_reason":"COMPLETE","response":{"meta":{"tokens":{"input_tokens":1,"output_tokens":2}}}}
+"""
+COZE = b"""event:conversation.chat.created
+data:{"id":"1","status":"created","last_error":{"code":0,"msg":""}}
+
+event:conversation.message.delta
+data:{"id":"a","role":"assistant","type":"answer","content":"x","reasoning_content":"r"}
+
+event:conversation.message.completed
+data:{"id":"b","role":"assistant","type":"answer","content":"y"}
+
+event:conversation.chat.completed
+data:{"id":"1","status":"completed","usage":{"token_count":3,"output_count":1,"input_count":2}}
+
+event:error
+data:{"code":4013,"msg":"m"}
+
+event:conversation.chat.failed
+data:{"id":"1","status":"failed","last_error":{"code":5000,"msg":"m"}}
+
+"""
+REPLICATE = b"""event: output
+data: a
+
+event: error
+data: {"detail":"m"}
+
+event: done
+data: {"reason":"error"}
+
+"""
+LIBRARY = b"""data: {"content":"a","finish":false,"model":"m","documents":[{"title":"t","url":"u"}]}
+
+data: {"content":"","finish":true,"errCode":0,"message":""}
+
+"""
 STREAMS = [
     ("ali", chat(17), "sse", ALI),
     ("baidu", chat(15), "sse", exchange("documented/baidu/wenxin-chat-stream").body),
@@ -45,6 +115,20 @@ STREAMS = [
     ("tencent_refusal", chat(23), "sse", b'data: {"Response":{"Error":{"Code":"AuthFailure","Message":"m"}}}\n\n'),
     ("xunfei_error", chat(18), "ndjson", exchange("documented/xunfei/ws-error-10005-auth").body),
     ("xunfei_v2_error", chat(48), "sse", b'data: {"code":10907,"message":"m","sid":"s"}\n\n'),
+    ("ollama", chat(30), "ndjson", OLLAMA),
+    ("ollama_error", chat(30), "ndjson", exchange("documented/ollama/native-error-mid-stream").body),
+    ("cohere", chat(35), "sse", COHERE),
+    ("cohere_v1", chat(35, "command-r-internet"), "ndjson", COHERE_V1),
+    (
+        "cloudflare",
+        ALL[37].endpoints["completions"].codec,
+        "sse",
+        exchange("documented/cloudflare/native-chat-stream").body,
+    ),
+    ("coze", chat(34), "sse", COZE),
+    ("replicate", chat(46), "sse", REPLICATE),
+    ("ai_proxy_library", chat(21), "sse", LIBRARY),
+    ("mistral", chat(28), "sse", exchange("documented/moonshot/chat-stream").body),
     ("xunfei_v2", chat(48), "sse", exchange("documented/xunfei/http-chat-stream").body),
 ]
 
@@ -105,6 +189,50 @@ def test_a_stream_with_a_wrong_value_anywhere(codec: Codec, framing: str, body: 
             read(codec, framing, end.join(said) + end)
 
 
+FLOWS = [
+    (
+        "ali_images",
+        ALL[17].endpoint("wanx-v1", "images"),
+        {"response_format": "b64_json"},
+        "dashscope/image-gen-task-1",
+    ),
+    ("cloudflare_schema", ALL[37].endpoints["chat"], {"json_schema": 1}, "cloudflare/structured"),
+    (
+        "cloudflare_images",
+        ALL[37].endpoints["images"],
+        {"input": {}, "n": 1},
+        "documented/cloudflare/native-image-json",
+    ),
+    ("cohere_embeddings", ALL[35].endpoints["embeddings"], {"each": [{}, {}]}, "cohere/embed"),
+    ("coze", ALL[34].endpoints["chat"], {"stream": False, "additional_messages": []}, "documented/coze/chat-create-1"),
+    ("deepl", ALL[38].endpoints["chat"], {"text": ["a"]}, "deepl/translate-json"),
+    ("minimax_speech", ALL[27].endpoints["speech"], {"input": "a"}, "documented/minimax/speech"),
+    ("mistral_speech", ALL[28].endpoints["speech"], {"input": "a"}, "mistral/speech"),
+    ("replicate", ALL[46].endpoints["chat"], {"input": {}}, "replicate/llm-prediction-prefer-wait"),
+    ("replicate_stream", ALL[46].endpoints["chat"], {"input": {}, "stream": True}, "replicate/llm-stream-1"),
+    ("replicate_images", ALL[46].endpoints["images"], {"jobs": [{}]}, "replicate/image-prediction-5"),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "asked", "name"), [row[1:] for row in FLOWS], ids=[row[0] for row in FLOWS])
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_a_flow_that_is_answered_oddly(endpoint: Endpoint, asked: Json, name: str, status: int) -> None:
+    """Each reply is the same, with one wrong value: in the end there is an answer, or a provider's error."""
+    assert endpoint.flow is not None
+    request = UpstreamRequest(url="https://h/v1/models/a/b/predictions", body=json.dumps(asked).encode())
+    for other in damaged(exchange(name).json):
+        reply = WholeReply(status, {"content-type": "application/json"}, json.dumps(other).encode())
+        flow = endpoint.flow(request, Credentials("k"), 0)
+        try:
+            wanted = next(flow)
+            while True:
+                wanted = flow.send(None if isinstance(wanted, Pause) else reply)
+        except StopIteration as stop:
+            assert isinstance(stop.value, UpstreamRequest | WholeReply)
+        except UpstreamError:
+            continue
+
+
 WHOLE = [
     ("documented/baidu/wenxin-function-call", 15, "chat", "m"),
     ("documented/baidu/wenxin-embed", 15, "embeddings", "m"),
@@ -115,6 +243,16 @@ WHOLE = [
     ("dashscope/multimodal-chat", 17, "chat", "qwen-vl-plus"),
     ("dashscope/rerank", 17, "rerank", "m"),
     ("dashscope/image-gen-task-4", 17, "images", "m"),
+    ("cohere/v2-citations", 35, "chat", "m"),
+    ("cohere/v2-tool-call-parallel", 35, "chat", "m"),
+    ("cohere/v1-chat", 35, "chat", "command-r-internet"),
+    ("cohere/rerank", 35, "rerank", "m"),
+    ("documented/cloudflare/native-chat", 37, "completions", "m"),
+    ("replicate/llm-prediction-prefer-wait", 46, "chat", "m"),
+    ("deepl/translate-json", 38, "chat", "m"),
+    ("ollama/native-reasoning-tool-call", 30, "chat", "m"),
+    ("documented/minimax/embed", 27, "embeddings", "m"),
+    ("mistral/reasoning", 28, "chat", "m"),
 ]
 
 
@@ -130,7 +268,7 @@ def test_a_whole_answer_with_a_wrong_value_anywhere(name: str, number: int, mode
                 continue
 
 
-@pytest.mark.parametrize("number", [15, 16, 17, 18, 23, 48])
+@pytest.mark.parametrize("number", [15, 16, 17, 18, 21, 23, 28, 30, 34, 35, 37, 38, 40, 41, 45, 46, 48])
 def test_any_bytes_are_an_error_that_can_be_told(number: int) -> None:
     parse_error = chat(number).parse_error
     assert parse_error is not None
