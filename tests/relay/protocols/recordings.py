@@ -82,3 +82,47 @@ _IS_ERROR = (
     "error-1026-content",
     "error-2013-params",
 )
+
+
+def plain_request(body: Any) -> Any:
+    """A request in one of its equal spellings: what is absent, null or empty says the same."""
+    body = json.loads(json.dumps(body))
+    body.pop("top_k", None)  # declared as not carried
+    if body.get("max_completion_tokens") is not None and body.get("max_tokens") is None:
+        body["max_tokens"] = body.pop("max_completion_tokens")
+    if isinstance(body.get("stop"), str):
+        body["stop"] = [body["stop"]]
+    for tool in body.get("tools") or ():
+        tool.setdefault("type", "function")
+    for message in body["messages"]:
+        content = message.get("content")
+        if isinstance(content, list):
+            if message["role"] == "assistant":  # Mistral's thoughts stand in the content
+                thoughts = "".join(t["text"] for p in content if p.get("type") == "thinking" for t in p["thinking"])
+                content = message["content"] = [p for p in content if p.get("type") != "thinking"]
+                if thoughts:
+                    message["reasoning_content"] = thoughts
+            for part in content:
+                if isinstance(part.get("image_url"), str):
+                    part["image_url"] = {"url": part["image_url"]}
+            plain = [part["text"] for part in content if set(part) == {"type", "text"}]
+            if len(plain) == len(content) and (len(plain) < 2 or message["role"] != "user"):
+                message["content"] = {"system": "\n\n", "tool": "\n"}.get(message["role"], "").join(plain)
+        if message.get("reasoning"):
+            text = message.pop("reasoning")
+            if not message.get("reasoning_details"):
+                message["reasoning_content"] = text
+        message.pop("reasoning_content", None) if message.get("reasoning_details") else None
+        for call in message.get("tool_calls") or ():
+            call.pop("index", None)
+            call.setdefault("type", "function")
+    return _without_nothing(body)
+
+
+def _without_nothing(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {name: _without_nothing(item) for name, item in value.items()}
+        return {name: item for name, item in kept.items() if item not in (None, "", [], {}, False)}
+    if isinstance(value, list):
+        return [_without_nothing(item) for item in value]
+    return value

@@ -21,14 +21,19 @@ from oneapi.relay.protocols.openai_chat import (
     render_request,
 )
 from tests.needs import lacking
-from tests.relay.protocols.recordings import FOLDER, Recording, is_chat, is_good, recordings
+from tests.relay.protocols.recordings import FOLDER, Recording, is_chat, is_good, plain_request, recordings
 
 STREAMS = recordings(lambda r: is_chat(r) and is_good(r) and r.is_stream)
 WHOLE = recordings(lambda r: is_chat(r) and is_good(r) and not r.is_stream)
 REQUESTS = recordings(
-    lambda r: is_chat(r) and isinstance(r.request, dict) and "messages" in r.request and r.status != 400
-    # MiniMax's own way to write a schema, as a text.
-    and r.name != "documented/minimax/tool-call"
+    lambda r: (
+        is_chat(r)
+        and isinstance(r.request, dict)
+        and "messages" in r.request
+        and r.status != 400
+        # MiniMax's own way to write a schema, as a text.
+        and r.name != "documented/minimax/tool-call"
+    )
 )
 ERRORS = recordings(lambda r: r.status >= 400)
 
@@ -159,51 +164,7 @@ def test_a_request_is_read_without_loss(recording: Recording) -> None:
     request = parse_request(recording.request)
     rendered = render_request(request)
     assert parse_request(rendered) == request
-    assert _plain(rendered) == _plain(recording.request)
-
-
-def _plain(body: Any) -> Any:
-    """A request in one of its equal spellings: what is absent, null or empty says the same."""
-    body = json.loads(json.dumps(body))
-    body.pop("top_k", None)  # declared as not carried
-    if body.get("max_completion_tokens") is not None and body.get("max_tokens") is None:
-        body["max_tokens"] = body.pop("max_completion_tokens")
-    if isinstance(body.get("stop"), str):
-        body["stop"] = [body["stop"]]
-    for tool in body.get("tools") or ():
-        tool.setdefault("type", "function")
-    for message in body["messages"]:
-        content = message.get("content")
-        if isinstance(content, list):
-            if message["role"] == "assistant":  # Mistral's thoughts stand in the content
-                thoughts = "".join(t["text"] for p in content if p.get("type") == "thinking" for t in p["thinking"])
-                content = message["content"] = [p for p in content if p.get("type") != "thinking"]
-                if thoughts:
-                    message["reasoning_content"] = thoughts
-            for part in content:
-                if isinstance(part.get("image_url"), str):
-                    part["image_url"] = {"url": part["image_url"]}
-            plain = [part["text"] for part in content if set(part) == {"type", "text"}]
-            if len(plain) == len(content) and (len(plain) < 2 or message["role"] != "user"):
-                message["content"] = {"system": "\n\n", "tool": "\n"}.get(message["role"], "").join(plain)
-        if message.get("reasoning"):
-            text = message.pop("reasoning")
-            if not message.get("reasoning_details"):
-                message["reasoning_content"] = text
-        message.pop("reasoning_content", None) if message.get("reasoning_details") else None
-        for call in message.get("tool_calls") or ():
-            call.pop("index", None)
-            call.setdefault("type", "function")
-    return _without_nothing(body)
-
-
-def _without_nothing(value: Any) -> Any:
-    if isinstance(value, dict):
-        kept = {name: _without_nothing(item) for name, item in value.items()}
-        return {name: item for name, item in kept.items() if item not in (None, "", [], {}, False)}
-    if isinstance(value, list):
-        return [_without_nothing(item) for item in value]
-    return value
+    assert plain_request(rendered) == plain_request(recording.request)
 
 
 def _is_json(text: str) -> bool:
