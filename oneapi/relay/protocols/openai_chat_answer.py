@@ -145,6 +145,13 @@ class StreamParser:
                 number = index if isinstance(index, int) else position
                 yield from self._feed_choice(number, choice)
 
+    def continued(self, text: str) -> ir.Delta | None:
+        """More of the first choice's text where that is what was said last; None where it is not."""
+        choice = self._choices.get(0)
+        if not text or choice is None or choice.current is None or choice.current[0] != "text" or choice.logprobs:
+            return None
+        return ir.Delta(choice.current[1], text)
+
     def _feed_choice(self, number: int, chunk: Json) -> Iterator[ir.Event]:
         choice = self._choices.setdefault(number, _Choice())
         self._usage = parse_usage(chunk.get("usage")) or self._usage  # Moonshot's place for it

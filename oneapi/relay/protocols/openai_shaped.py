@@ -27,6 +27,12 @@ class ShapedParser:
         self._usage = chunk.pop("usage", None) or self._usage
         return self._inner.feed_chunk(chunk)
 
+    def continued(self, text: str) -> Iterable[ir.Event]:
+        """The event of a piece that merely goes on with the text, as nearly every piece of a stream does; none where
+        it does not."""
+        delta = self._inner.continued(text)
+        return () if delta is None else (delta,)
+
     def finish(self) -> Iterator[ir.Event]:
         """Raises UpstreamGarbled for a stream that ended before it was finished."""
         yield from self._inner.finish()
