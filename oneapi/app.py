@@ -44,6 +44,7 @@ from oneapi.services.notify import Notifier
 from oneapi.services.oauth import Providers
 from oneapi.services.quota import Ledger
 from oneapi.services.reminders import Reminders
+from oneapi.services.rounds import Rounds
 from oneapi.services.snapshots import Snapshots
 from oneapi.services.success_rate import SuccessRate
 from oneapi.services.turnstile import Turnstile
@@ -71,6 +72,7 @@ class Program:
     monitor: Monitor
     turnstile: Turnstile
     providers: Providers
+    rounds: Rounds
     jobs: Jobs
 
     def stop(self) -> None:
@@ -153,7 +155,8 @@ def _program(config: Config, databases: Databases) -> Program:
     )
     web = Web(config)
     notifier = Notifier(engine, lambda: snapshots.options, web, skip_verify=config.smtp_skip_verify)
-    monitor = Monitor(engine, notifier)
+    cache = open_cache(config)
+    monitor = Monitor(engine, notifier, lambda: cache.publish(NEWS))
     health = Health(
         now=time.time,
         directory=lambda: snapshots.directory,
@@ -213,6 +216,7 @@ def _program(config: Config, databases: Databases) -> Program:
         must_ask_usage=config.enforce_include_usage,
         admit=Admission(engine, config, worker_id, lambda: snapshots.options).admit,
     )
+    rounds = Rounds(databases, ports, upstream, monitor, prompt=config.test_prompt, pause_s=config.polling_interval)
     return Program(
         config=config,
         databases=databases,
@@ -222,13 +226,14 @@ def _program(config: Config, databases: Databases) -> Program:
         health=health,
         upstream=upstream,
         ports=ports,
-        cache=open_cache(config),
+        cache=cache,
         metrics=meter,
         web=web,
         notifier=notifier,
         monitor=monitor,
         turnstile=Turnstile(engine, web),
         providers=Providers(web),
+        rounds=rounds,
         jobs=Jobs(Tools(databases=databases), f"{worker_id}:{secrets.token_hex(4)}"),
     )
 

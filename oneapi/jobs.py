@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import gevent
-from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from oneapi.database import Databases, run_write
-from oneapi.models import Lease, OneTimeCode
+from oneapi.models import OneTimeCode
 from oneapi.services import orphans, outbox
+from oneapi.services.leases import drop_lease, take_lease
 
 _log = logging.getLogger(__name__)
 
@@ -157,34 +158,3 @@ class Jobs:
         finally:
             self._due[job] = self._monotonic() + job.every_s
             del self._running[job]
-
-
-def take_lease(databases: Databases, name: str, holder: str, *, now: int, seconds: int) -> bool:
-    """Takes the lease, or renews it; False while another holds it."""
-
-    def work(connection: Connection) -> bool:
-        taken = connection.execute(
-            update(Lease)
-            .where(Lease.name == name, (Lease.holder == holder) | (Lease.expires_at < now))
-            .values(holder=holder, expires_at=now + seconds)
-        )
-        return taken.rowcount == 1
-
-    def first(connection: Connection) -> None:
-        connection.execute(insert(Lease).values(name=name, holder=holder, expires_at=now + seconds))
-
-    if run_write(databases.main, work):
-        return True
-    try:
-        run_write(databases.main, first)
-    except IntegrityError:
-        return False
-    return True
-
-
-def drop_lease(databases: Databases, name: str, holder: str) -> None:
-    """Ends the lease if it is the holder's."""
-    run_write(
-        databases.main,
-        lambda connection: connection.execute(delete(Lease).where(Lease.name == name, Lease.holder == holder)),
-    )

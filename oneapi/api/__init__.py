@@ -20,6 +20,7 @@ from oneapi.api import (
     openapi,
     options,
     redemptions,
+    rounds,
     statistics,
     status,
     tokens,
@@ -29,7 +30,22 @@ from oneapi.api.routing import blueprint, fallback
 from oneapi.config import Config
 from oneapi.services import rates, sessions
 
-NOUNS = (status, models, codes, oauth, users, options, channels, tokens, redemptions, logs, statistics, groups, openapi)
+NOUNS = (
+    status,
+    models,
+    codes,
+    oauth,
+    users,
+    options,
+    channels,
+    rounds,
+    tokens,
+    redemptions,
+    logs,
+    statistics,
+    groups,
+    openapi,
+)
 
 
 def init_app(app: Flask, config: Config) -> None:

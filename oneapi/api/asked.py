@@ -14,6 +14,7 @@ from oneapi.config import Config
 from oneapi.database import Databases
 from oneapi.i18n import messages
 from oneapi.options import Options
+from oneapi.relay.exchange import Ports
 from oneapi.relay.upstream import Upstream
 from oneapi.services import accounts, sessions
 from oneapi.services.accounts import Account
@@ -25,6 +26,7 @@ from oneapi.services.numbers import id_of
 from oneapi.services.oauth import Providers
 from oneapi.services.paging import DEFAULT_SIZE, LARGEST_SIZE, Listing, Page
 from oneapi.services.refusal import Refusal, invalid_parameter
+from oneapi.services.rounds import Rounds
 from oneapi.services.snapshots import Snapshots
 from oneapi.services.tokens import TokenCache
 from oneapi.services.turnstile import Turnstile
@@ -48,11 +50,15 @@ class Program(Protocol):
     @property
     def upstream(self) -> Upstream: ...
     @property
+    def ports(self) -> Ports: ...
+    @property
     def notifier(self) -> Notifier: ...
     @property
     def turnstile(self) -> Turnstile: ...
     @property
     def providers(self) -> Providers: ...
+    @property
+    def rounds(self) -> Rounds: ...
 
 
 def program() -> Program:

@@ -5,11 +5,9 @@ Source: spec management.md §4.6. Beyond it: settings, copies, batches, and what
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import msgspec
-from flask import current_app
 from msgspec import UNSET, UnsetType
 
 from oneapi.api import objects
@@ -19,7 +17,6 @@ from oneapi.models import Channel
 from oneapi.relay import adaptors
 from oneapi.relay.channelsettings import KeyOfPool
 from oneapi.relay.directory import channel_of
-from oneapi.relay.exchange import Ports
 from oneapi.services import balances, channels, offers, testing
 from oneapi.services.channels import BatchAction, BatchFields, ChannelFields
 from oneapi.services.forms import Int64
@@ -64,17 +61,10 @@ def test(asked: Asked, id: str) -> object:
     if channel is None:
         raise invalid_input("channel_type_unknown", type=row.type)
     running = program()
-    ports: Ports = current_app.extensions["oneapi"].ports
-    settings = json.loads(row.settings) if row.settings else {}
-    tested = testing.test(
-        channel,
-        running.snapshots.price_list,
-        ports,
-        running.config.test_prompt,
-        model=wanted or str(settings.get("test_model") or ""),
-    )
-    testing.record(asked.engine, channel, tested, now=asked.now)
-    beside: dict[str, object] = {"time": round(tested.elapsed_s, 3) if tested.is_ok else 0, "modelName": wanted}
+    tested = testing.test(channel, running.ports, running.config.test_prompt, wanted=wanted)
+    elapsed_ms = round(tested.elapsed_s * 1000) if tested.is_ok else 0
+    testing.record(asked.engine, channel, tested, response_time_ms=elapsed_ms, now=asked.now)
+    beside: dict[str, object] = {"time": elapsed_ms / 1000, "modelName": wanted}
     return envelope(tested.is_ok, tested.message, beside=beside)
 
 

@@ -179,6 +179,11 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "令牌状态只能设置为 1（启用）或 2（停用）",
     ),
     # ---- channels ----
+    "run_is_active": (
+        "This is running already: {done} of {total} channels are done",
+        "任务正在运行：已完成 {done} / {total} 个渠道",
+    ),
+    "scope_unknown": ("the scope is all or disabled", "范围只能是 all 或 disabled"),
     "balance_not_offered": ("{type} offers no query of the balance", "{type} 不支持查询余额"),
     "balance_unknown": ("The balance could not be had: {reason}", "无法获取余额：{reason}"),
     "channel_not_found": ("There is no such channel", "渠道不存在"),

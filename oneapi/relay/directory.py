@@ -113,6 +113,7 @@ def channel_of(row: Row[Any] | ChannelRow, adaptors: Mapping[int, Adaptor]) -> C
         proxy=settings.proxy or None,
         overrides=settings.overrides,
         header_overrides=settings.header_overrides,
+        test_model=settings.test_model,
     )
     pool = tuple(
         PooledKey(key_id(one.key), one.weight, replace(channel, key=one.key, key_id=key_id(one.key)))

@@ -85,6 +85,7 @@ class Channel:
     header_overrides: Mapping[str, str] = field(default_factory=dict)
     pool: tuple[PooledKey, ...] = ()  # where the channel has several keys
     key_id: str = ""  # which of them this is: a mark that may be logged
+    test_model: str = ""  # what it is to be tested with
 
 
 @record()

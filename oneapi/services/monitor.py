@@ -21,9 +21,17 @@ from oneapi.services.notify import Notifier
 class Monitor:
     """One per worker. Methods return whether the channel's status changed."""
 
-    def __init__(self, engine: Engine, notifier: Notifier, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        notifier: Notifier,
+        publish: Callable[[], object],
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._engine = engine
         self._notifier = notifier
+        self._publish = publish  # tells other workers that there is news in the database
         self._now = now
 
     def disable(self, channel_id: int, reason: str) -> bool:
@@ -56,6 +64,8 @@ class Monitor:
         if not channels.auto_enable(self._engine, channel_id, now=int(self._now())):
             return False
 
+        self._publish()
+
         def write(language: Language) -> Letter:
             return letters.channel_enabled(language, name=self._name(channel_id), channel_id=channel_id)
 
@@ -71,9 +81,18 @@ class Monitor:
 
         self._notifier.tell_root(f"that channel {channel_id} is slow", write)
 
+    def report_tests(self, *, tested: int, failed: int, disabled: int, enabled: int) -> None:
+        """Tells root that a test of all channels has come to its end."""
+
+        def write(language: Language) -> Letter:
+            return letters.tests_finished(language, tested=tested, failed=failed, disabled=disabled, enabled=enabled)
+
+        self._notifier.tell_root("that the channels were tested", write)
+
     def _disable(self, channel_id: int, reason: str, write: Callable[[Language], Letter]) -> bool:
         if not channels.auto_disable(self._engine, channel_id, reason, now=int(self._now())):
             return False
+        self._publish()
         self._notifier.tell_root(f"that channel {channel_id} was disabled", write)
         return True
 

@@ -1,34 +1,30 @@
 """Testing a channel: one small request through the relay as clients' requests go, save that it costs nobody anything.
 
-Source: spec management.md §4.7, with D-38 mended: the model is one that the channel lists, and models that make vectors
-are asked for one; what the channel was told as its own test model goes first.
+Source: spec management.md §4.7, with D-38 mended: the model is one that the channel lists, its own test model goes
+first, and models that make vectors, pictures or sound are asked for what they make (trials.py).
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
 
+import gevent
 from sqlalchemy import Engine
 
+from oneapi.data import load_prices
 from oneapi.database import run_write
-from oneapi.errors import GatewayError
+from oneapi.errors import GatewayError, UpstreamUnreachable
+from oneapi.options import Options
 from oneapi.relay import pipeline
-from oneapi.relay.adaptor import Mode
-from oneapi.relay.convert import dumps
 from oneapi.relay.directory import ChannelDirectory
 from oneapi.relay.exchange import Call, Caller, Channel, Hold, LogEntry, Ports
 from oneapi.relay.pricing import PriceList
 from oneapi.services import channels, logs
+from oneapi.services.trials import Trial, trial_of
 
-_LOG_TEST = 5
-_MAX_TOKENS = 64
-_VECTORS = re.compile(r"embed|bge-|tao-8k|m3e", re.IGNORECASE)
-_UNTESTED = re.compile(r"whisper|tts|dall-e|image|stable-diffusion|flux|wanx|cogview|rerank", re.IGNORECASE)
-_PATHS: Mapping[Mode, str] = {"chat": "/v1/chat/completions", "embeddings": "/v1/embeddings"}
+LONGEST_S = 180.0
+_SHOWN_CHARACTERS = 1000
 _NOBODY = Caller(
     user_id=0,
     username="",
@@ -42,39 +38,89 @@ _NOBODY = Caller(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tested:
-    """How a test ended: `message` is the model's answer, or what went wrong."""
+    """How a test ended: `message` is the model's answer, or what went wrong. `is_timed`: its time says something."""
 
     is_ok: bool
     message: str
-    elapsed_s: float
-    model: str
+    elapsed_s: float = 0.0
+    model: str = ""
+    error: GatewayError | None = None
+    is_timed: bool = True
 
 
-def test(channel: Channel, prices: PriceList, ports: Ports, prompt: str, *, model: str = "") -> Tested:
-    """Asks the channel's provider once, whatever the channel's status. Nothing is stored."""
-    model = _model_of(channel, model)
-    if not model:
-        return Tested(False, "The channel lists no model that can be tested.", 0.0, model)
-    mode: Mode = "embeddings" if _VECTORS.search(model) else "chat"
+def test(channel: Channel, ports: Ports, prompt: str, *, wanted: str = "") -> Tested:
+    """Asks the channel's provider once, whatever the channel's status. Nothing is stored.
+
+    `wanted` is the model that somebody asks for.
+    """
+    trial = trial_of(channel, wanted)
+    if trial is None:
+        return Tested(is_ok=False, message=channel.adaptor.retired or "The channel lists no model that can be tested.")
+    started_s = ports.monotonic()
+    said: str | None = None
+    message, error = "The provider's answer is not what it should be.", None
+    try:
+        said = trial.kind.read(_answer(channel, trial, ports, prompt))
+    except GatewayError as failed:
+        message, error = failed.message, failed
+    return Tested(
+        is_ok=said is not None,
+        message=message if said is None else said,
+        elapsed_s=ports.monotonic() - started_s,
+        model=trial.model,
+        error=error,
+        is_timed=trial.kind.is_timed,
+    )
+
+
+def record(engine: Engine, channel: Channel, tested: Tested, *, response_time_ms: int, now: int) -> None:
+    """Stores when the channel was tested and how long it took, and a log row of type 5."""
+    channels.record_test(engine, channel.id, response_time_ms=response_time_ms, now=now)
+    entry = LogEntry(
+        user_id=0,
+        created_at=now,
+        type=logs.TEST,
+        content=f"{channel.name}: {tested.message}"[:_SHOWN_CHARACTERS],
+        model_name=tested.model,
+        channel_id=channel.id,
+        elapsed_time=round(tested.elapsed_s * 1000),
+    )
+    run_write(engine, lambda connection: logs.record(connection, entry))
+
+
+def _answer(channel: Channel, trial: Trial, ports: Ports, prompt: str) -> bytes:
+    """The body that a client would get. Raises GatewayError."""
+    request = trial.kind.render(trial.model, prompt)
     call = Call(
         request_id=ports.new_id(),
         dialect="openai",
-        mode=mode,
+        mode=trial.kind.mode,
         method="POST",
-        path=_PATHS[mode],
+        path=request.path,
         query="",
-        headers={"content-type": "application/json"},
+        headers={"content-type": request.content_type},
         client_ip="",
         received_at=ports.now(),
         received_s=ports.monotonic(),
         channel_id=channel.id,
     )
-    free = replace(
+    too_long = UpstreamUnreachable(f"The provider did not answer within {LONGEST_S:g} seconds.", phase="first_byte")
+    with gevent.Timeout(LONGEST_S, too_long):
+        reply = pipeline.relay(call, lambda: request.body, _free(ports, channel))
+        try:
+            return b"".join(reply.body)
+        finally:
+            reply.close()
+
+
+def _free(ports: Ports, channel: Channel) -> Ports:
+    """The ports of a call that has one way to go, is nobody's, and leaves nothing behind."""
+    return replace(
         ports,
         authenticate=lambda call: _NOBODY,
-        directory=lambda: ChannelDirectory({channel.id: channel}, (), prices),
+        directory=lambda: ChannelDirectory({channel.id: channel}, (), _prices()),
         reserve=lambda caller, quota, request_id: Hold(request_id, 0, 0, 0, 0),
         settle=lambda hold, settlement: None,
         observe=lambda exchange: None,
@@ -82,56 +128,9 @@ def test(channel: Channel, prices: PriceList, ports: Ports, prompt: str, *, mode
         is_key_resting=lambda channel_id, key_id: False,
         admit=lambda caller, head: None,
     )
-    try:
-        reply = pipeline.relay(call, lambda: dumps(_body(mode, model, prompt)), free)
-        body = b"".join(reply.body)
-        reply.close()
-    except GatewayError as error:
-        return Tested(False, error.message, ports.monotonic() - call.received_s, model)
-    elapsed_s = ports.monotonic() - call.received_s
-    answer = _answer(mode, body)
-    if answer is None:
-        return Tested(False, "The provider's answer holds no text.", elapsed_s, model)
-    return Tested(True, answer, elapsed_s, model)
 
 
-def record(engine: Engine, channel: Channel, tested: Tested, *, now: int) -> None:
-    """Stores when and how fast the channel answered (0: it failed), and a row of type 5."""
-    elapsed_ms = round(tested.elapsed_s * 1000)
-    channels.record_test(engine, channel.id, response_time_ms=elapsed_ms if tested.is_ok else 0, now=now)
-    entry = LogEntry(
-        user_id=0,
-        created_at=now,
-        type=_LOG_TEST,
-        content=f"{channel.name}: {tested.message}"[:1000],
-        model_name=tested.model,
-        channel_id=channel.id,
-        elapsed_time=elapsed_ms,
-    )
-    run_write(engine, lambda connection: logs.record(connection, entry))
-
-
-def _model_of(channel: Channel, asked: str) -> str:
-    """The model asked for where the channel lists it, else its first that can be tested."""
-    if asked in channel.models:
-        return asked
-    return next((model for model in channel.models if not _UNTESTED.search(model)), "")
-
-
-def _body(mode: Mode, model: str, prompt: str) -> dict[str, Any]:
-    if mode == "embeddings":
-        return {"model": model, "input": prompt}
-    return {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": _MAX_TOKENS}
-
-
-def _answer(mode: Mode, body: bytes) -> str | None:
-    """What the model said; None where it said nothing. Thoughts count: a short limit may leave nothing else."""
-    try:
-        answer = json.loads(body)
-        if mode == "embeddings":
-            return f"{len(answer['data'])} vector(s)"
-        message = answer["choices"][0]["message"]
-    except (ValueError, LookupError, TypeError):
-        return None
-    text = message.get("content") or message.get("reasoning_content") or message.get("reasoning")
-    return text if isinstance(text, str) else None
+@lru_cache(maxsize=1)
+def _prices() -> PriceList:
+    """Prices under which every model has one, whatever the operator refuses to sell."""
+    return PriceList.of(load_prices(), Options())

@@ -7,8 +7,9 @@ import gevent
 import pytest
 from sqlalchemy import func, insert, select
 
-from oneapi.jobs import JOBS, LEASE_S, Job, Jobs, Tools, drop_lease, take_lease
+from oneapi.jobs import JOBS, LEASE_S, Job, Jobs, Tools
 from oneapi.models import Lease, OneTimeCode
+from oneapi.services.leases import drop_lease, take_lease
 from oneapi.services.quota import HOLD_S
 from tests.servers import FreshDatabase, sqlite_database
 from tests.services.books import Books, caller, eventually

@@ -305,6 +305,13 @@ def openai_sb_balance_requests(base_url: str, credentials: Credentials, now: flo
     return (_get(f"https://api.openai-sb.com/sb-api/user/status?{key}", credentials, now),)
 
 
+def openai_sb_balance(replies: tuple[WholeReply, ...]) -> float:
+    answer = _json(replies[0])
+    if not answer.get("data"):
+        raise UpstreamGarbled(f"The provider gives no balance: {answer.get('msg') or 'no reason given'}.")
+    return _amount(replies[0], "data", "credit")
+
+
 def ai_proxy_balance_requests(base_url: str, credentials: Credentials, now: float) -> tuple[UpstreamRequest, ...]:
     request = UpstreamRequest(method="GET", url="https://aiproxy.io/api/report/getUserOverview")
     return (header_key("Api-Key")(request, credentials, now),)
@@ -431,7 +438,7 @@ ADAPTORS = (
         "OpenAI-SB",
         "https://api.openai-sb.com",
         balance_requests=openai_sb_balance_requests,
-        parse_balance=_balance_from("data", "credit"),
+        parse_balance=openai_sb_balance,
         balance_unit="CNY/10000",
     ),
     reseller(6, "openai_max", "OpenAI Max", "https://api.openaimax.com"),
