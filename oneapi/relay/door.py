@@ -143,11 +143,16 @@ class RelayDoor:
         )
         try:
             answered = self.answer(wanted, incoming)
-            start_response(_status_line(answered.status), answered.headers)
         except BaseException:
             watch.stop()
             raise
-        return _Body(answered, watch)
+        body = _Body(answered, watch)
+        try:
+            start_response(_status_line(answered.status), answered.headers)
+        except BaseException:  # the server takes no such headers, and will not close what it has not been given
+            body.close()
+            raise
+        return body
 
     def answer(self, wanted: Asked, incoming: Incoming) -> Answered:
         """The whole answer to one request on a relay path, errors included. Only CallEnded passes through."""
@@ -250,14 +255,18 @@ class Watch:
         if self._watcher is not None:  # still the same call: the greenlet may have gone on to the next request
             self._greenlet.throw(ClientGone())
 
-    def stop(self) -> None:
-        LIVE.discard(self._greenlet)
-        if self._socket is not None:
-            self._socket.settimeout(None)  # how long it may be idle now is the server's to say
+    def look_away(self) -> None:
+        """From here on the call ends by itself, whether or not its client leaves."""
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.stop()
             watcher.close()
+
+    def stop(self) -> None:
+        LIVE.discard(self._greenlet)
+        if self._socket is not None:
+            self._socket.settimeout(None)  # how long it may be idle now is the server's to say
+        self.look_away()
 
 
 class _Body:
@@ -273,6 +282,7 @@ class _Body:
         return iter(self._answered.body)
 
     def close(self) -> None:
+        self._watch.look_away()
         try:
             self._answered.close()
         finally:

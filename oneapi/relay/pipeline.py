@@ -10,12 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from oneapi.errors import ClientGone, Draining, Forbidden, GatewayError, InsufficientQuota, InvalidRequest, NoChannel
+from oneapi.errors import (
+    CallEnded,
+    ClientGone,
+    Draining,
+    Forbidden,
+    GatewayError,
+    InsufficientQuota,
+    InvalidRequest,
+    NoChannel,
+)
 from oneapi.relay import accounting, pricing, routing, tokencount
 from oneapi.relay.attempts import Answer, Silence, Trial, Work
 from oneapi.relay.convert import ClientRequest
 from oneapi.relay.dialects import Dialect, dialect_of
-from oneapi.relay.exchange import Call, Exchange, Ports, Reply, Route
+from oneapi.relay.exchange import Call, Exchange, Ports, Reply, Route, Settlement
 
 DRAIN_S = 30.0  # how long a stream is read on for its usage after its client left (option ExtAbortedStreamPolicy)
 _ROLE_ADMIN = 10
@@ -62,10 +71,7 @@ def finish(exchange: Exchange, ports: Ports) -> None:
     """Settles, records and observes the exchange; may be called twice and acts once."""
     if exchange.is_settled:
         return
-    outcome = None
-    if exchange.hold is not None:
-        elapsed_s = ports.monotonic() - exchange.call.received_s
-        outcome = accounting.settlement(exchange, ports.options(), ports.now(), elapsed_s)
+    outcome = None if exchange.hold is None else _settlement(exchange, ports)
     # From here on the ledger finishes what it was given, whoever waits for it.
     exchange.is_settled = True
     try:
@@ -77,6 +83,17 @@ def finish(exchange: Exchange, ports: Ports) -> None:
         if exchange.release is not None:
             exchange.release(exchange)
         ports.observe(exchange)
+
+
+def _settlement(exchange: Exchange, ports: Ports) -> Settlement:
+    """What becomes of the hold. Counting tokens may wait; a call that is ended there, perhaps while it is ending
+    already, counts again: nobody else would settle it."""
+    elapsed_s = ports.monotonic() - exchange.call.received_s
+    while True:
+        try:
+            return accounting.settlement(exchange, ports.options(), ports.now(), elapsed_s)
+        except CallEnded:
+            continue
 
 
 def _no_tokens() -> int:
@@ -229,7 +246,7 @@ class _StreamBack:
         try:
             while stream is not None and not stream.is_whole and (left := until_s - ports.monotonic()) > 0:
                 stream.pull(left)
-        except GatewayError:
+        except (GatewayError, CallEnded):
             pass  # what was delivered is charged, as for any aborted stream
 
     def _take_usage(self) -> None:

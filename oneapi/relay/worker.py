@@ -248,6 +248,7 @@ class _Connection:
                 )
                 self._send(answered, may_persist)
             finally:
+                self._watch.look_away()
                 answered.close()
         finally:
             self._watch.stop()

@@ -350,6 +350,34 @@ def test_a_body_never_started_is_settled_by_close() -> None:
     assert not world.holds
 
 
+@pytest.mark.parametrize("ended", [ClientGone(), Draining()])
+def test_a_call_that_is_ended_while_its_tokens_are_counted_is_settled_all_the_same(ended: BaseException) -> None:
+    world = World({1: [(200, SSE, ROLE, ONE, TWO)]})
+    interruptions = [ended]
+
+    def count(text: str, model: str) -> int:
+        if interruptions:
+            raise interruptions.pop()
+        return len(text.split())
+
+    reply = pipeline.relay(world.call(), lambda: body(stream=True), world.ports(count_tokens=count))
+    next(iter(reply.body))
+    reply.close()
+    assert not interruptions
+    assert [settlement.quota > 0 for settlement in world.settled] == [True]
+    assert not world.holds
+
+
+def test_a_worker_that_stops_while_it_drains_a_stream_charges_what_was_delivered() -> None:
+    options = Options(ext_aborted_stream_policy="drain")
+    world = World({1: [(200, SSE, ROLE, ONE, Draining())]}, options=options)
+    reply = pipeline.relay(world.call(), lambda: body(stream=True), world.ports())
+    next(iter(reply.body))
+    reply.close()
+    assert [settlement.quota > 0 for settlement in world.settled] == [True]
+    assert not world.holds
+
+
 def test_a_stopping_worker_tells_the_client_and_charges_what_was_delivered() -> None:
     world = World({1: [(200, SSE, ROLE, ONE, Draining())]})
     answer = ask(world, stream=True)
