@@ -1,8 +1,9 @@
 """Cloudflare Workers AI, directly or through a Cloudflare AI Gateway.
 
-Source: https://developers.cloudflare.com/workers-ai/configuration/open-ai-compatibility/, /workers-ai/models/,
-/workers-ai/platform/errors/, /ai-gateway/providers/workersai/ (read 2026-11-25), and recorded exchanges; spec relay.md
-§8.15. Chat and embeddings are OpenAI's; all else is a model that is run with an input of its own.
+Source: https://developers.cloudflare.com/workers-ai/configuration/open-ai-compatibility/ and
+/ai-gateway/providers/workersai/ (read 2026-11-25), recorded and documented exchanges; spec relay.md §8.15. Inputs of
+single models and error codes beyond those exchanges are from /workers-ai/models/ and /workers-ai/platform/errors/ (not
+read again for this). Chat and embeddings are OpenAI's; all else is a model that is run with an input of its own.
 
 A gateway's base URL ends in /workers-ai and holds the account; without one the account is a field of the channel.
 

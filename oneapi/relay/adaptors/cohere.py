@@ -1,8 +1,8 @@
 """Cohere: chat, embeddings and reranking by version 2 of its API, transcription by the same.
 
-Source: https://docs.cohere.com/reference/chat, /embed, /rerank, /create-audio-transcription, /list-models (read
-2026-11-25), and recorded exchanges; spec relay.md §8.16. Models whose name ends in -internet are asked by version 1,
-the only one that can search the web. One API's base URL, https://api.cohere.ai, serves both versions.
+Source: recorded exchanges, spec relay.md §8.16, and https://docs.cohere.com/reference/chat, /embed, /rerank. Models
+whose name ends in -internet are asked by version 1, the only one that can search the web. One API's base URL,
+https://api.cohere.ai, serves both versions.
 
 Embeddings go 96 a call, which is what Cohere takes; `input_type` is search_document where the client names none, and a
 data URL of a picture is taken for a picture.

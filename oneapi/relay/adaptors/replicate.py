@@ -1,12 +1,13 @@
 """Replicate: a job is made, and its answer streamed from a place of its own, or asked for until it is there.
 
-Source: https://replicate.com/docs/reference/http, /docs/topics/predictions/streaming, /docs/reference/error-codes and
-the pages of the models named below (read 2026-11-25), recorded exchanges; spec relay.md §8.20. A model is owner/name,
-or owner/name:version; one that Replicate runs under its version only is looked up when the first try answers 404.
+Source: recorded exchanges, and spec relay.md §8.20; https://replicate.com/docs/reference/http, /reference/error-codes
+and the models' pages for what they do not show (not read again for this: names of inputs, error codes, lookups). A
+model is owner/name, or owner/name:version; one that Replicate runs under its version only is looked up when the first
+try answers 404.
 
 Each model names its inputs as it likes: `_CHATS` and `_PICTURES` say how families of them do; what else a model takes
-stands in the field `input`, in images also by itself. A conversation of several turns becomes one prompt that names
-who speaks.
+stands in the field `input`, in images also by itself. A conversation of several turns becomes one prompt that names who
+speaks.
 
 Not carried in chat: tools, sound, documents, response_format, log-probabilities, logit_bias, n, user, metadata, names
 of speakers, thoughts of earlier turns, and what a family has no input for. In images: style, user. A stream tells no

@@ -1,7 +1,7 @@
 """Chat as Cohere's API has it since version 2: near OpenAI's, with documents to cite and thoughts to be seen.
 
-Source: https://docs.cohere.com/reference/chat, /chat-stream and /docs/reasoning (read 2026-11-25), and recorded
-exchanges. What a model plans before it calls tools (`tool_plan`) is a thought, and goes back with the calls.
+Source: recorded exchanges, and https://docs.cohere.com/reference/chat, /chat-stream (read in part 2026-11-25). What a
+model plans before it calls tools (`tool_plan`) is a thought, and goes back with the calls.
 
 Read beyond OpenAI's fields: `documents`, `citation_options`, `safety_mode`, `strict_tools` and the others of `_OWN`.
 Not carried: n, logit_bias, log-probabilities, user, metadata, parallel_tool_calls, names of speakers, sound, documents

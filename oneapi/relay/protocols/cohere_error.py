@@ -1,6 +1,6 @@
 """Errors as Cohere has them: {message, id, error_type}, with a status that tells their kind.
 
-Source: https://docs.cohere.com/reference/errors (read 2026-11-25), and recorded refusals.
+Source: https://docs.cohere.com/errors-reference (read in part 2026-11-25), and recorded refusals.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Chat as version 1 of Cohere's API had it, for the one thing that version 2 has not: a search of the web.
 
-Source: https://docs.cohere.com/v1/reference/chat (read 2026-11-25), recorded exchanges, spec relay.md §8.16. One API's
-models whose name ends in -internet ask for the connector `web-search`. Cohere deprecated connectors on 2025-09-15, and
-no longer serves the models of that time; where an account may still use them, this is the way.
+Source: recorded exchanges, spec relay.md §8.16, https://docs.cohere.com/changelog/2025-09-15-major-command-deprecations
+(read 2026-11-25). One API's models whose name ends in -internet ask for the connector `web-search`. Cohere deprecated
+connectors on 2025-09-15, and no longer serves the models of that time; where an account may still use them, this is the
+way.
 
 A stream is one JSON object per line. Not carried beyond what version 2 has no place for: tools and their choice (calls
 and results of earlier turns go along as text), pictures, thinking, a response format.

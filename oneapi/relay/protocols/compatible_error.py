@@ -1,10 +1,9 @@
 """Errors of services that speak OpenAI's protocol and say some things in words, or codes, of their own.
 
-Source: recorded refusals, and the services' pages on errors: https://docs.x.ai/docs/key-information/debugging,
-https://www.volcengine.com/docs/82379/1299023, https://docs.together.ai/docs/error-codes,
-https://platform.moonshot.cn/docs/api/errors, https://docs.siliconflow.cn/cn/faqs/error-code,
-https://novita.ai/docs/api-reference/basic-error-code, https://openrouter.ai/docs/api-reference/errors (read
-2026-11-25). What is not in a service's table is read as everywhere: see provider_error.
+Source: recorded and documented refusals, and https://docs.together.ai/docs/error-codes (read 2026-11-25). Codes that no
+recording shows are from the services' pages on errors (not read again for this): Doubao's overdue account and quotas,
+SiliconFlow's numbers, Novita's words, xAI's new teams. What is not in a service's table is read as everywhere: see
+provider_error.
 
 A message counts only as a whole or by how it begins, where no words of a client's can stand, and against an account
 only where the service has no other way to say it.

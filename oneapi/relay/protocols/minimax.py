@@ -1,7 +1,7 @@
 """MiniMax: OpenAI's chat with errors inside a 200, and embeddings and speech of its own.
 
-Source: https://platform.minimaxi.com/docs/api-reference/errorcode, /text-post, /speech-t2a-http, /embeddings (read
-2026-11-25): errors stand in `base_resp`, with HTTP 200.
+Source: https://platform.minimaxi.com/docs/api-reference/errorcode (read 2026-11-25): errors stand in `base_resp`, with
+HTTP 200; documented exchanges for the rest. That models since M1 take schemas as objects is an assumption.
 
 Not carried: in embeddings dimensions and user; in speech instructions, and a name of a voice that MiniMax does not know
 (OpenAI's own are given to one of its voices).

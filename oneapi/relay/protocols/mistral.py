@@ -1,7 +1,7 @@
 """Chat as Mistral has it: OpenAI's, with thoughts among the pieces of the content, and no field that it does not know.
 
-Source: https://docs.mistral.ai/api/endpoint/chat, /capabilities/reasoning (read 2026-11-25), and recorded exchanges.
-An unknown field is refused with 422, so what clients of OpenAI's repeat from an answer is left out of the next request.
+Source: recorded exchanges; https://docs.mistral.ai/api for the fields that are refused (not read again for this). An
+unknown field is refused with 422, so what clients of OpenAI's repeat from an answer is left out of the next request.
 Thoughts go back as they came where the model thinks in this request, too.
 
 Not carried: logit_bias, log-probabilities, user, sound in answers, names of speakers; degrees of thinking between none
