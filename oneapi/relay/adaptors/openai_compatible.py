@@ -171,8 +171,8 @@ def minimax_edits(model: str, mode: Mode) -> tuple[Edit, ...]:
 
 
 # ---- DeepSeek ----
-# Source: https://api-docs.deepseek.com/guides/chat_prefix_completion and /guides/tool_calls (read 2026-11-25): what is
-# in beta is served under a path of its own.
+# Source: https://api-docs.deepseek.com/guides/chat_prefix_completion and /guides/tool_calls (not read again for this):
+# what is in beta is served under a path of its own.
 
 
 def deepseek_flow(request: UpstreamRequest, credentials: Credentials, now: float) -> Flow:
