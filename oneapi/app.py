@@ -24,7 +24,7 @@ from oneapi.config import Config
 from oneapi.data import load_prices
 from oneapi.database import Databases
 from oneapi.extensions import db, migrate
-from oneapi.jobs import Jobs, Tools
+from oneapi.jobs import Jobs, Tools, jobs_of
 from oneapi.journal import new_request_id
 from oneapi.metrics import Metrics
 from oneapi.relay import adaptors, encodings, tokencount
@@ -217,6 +217,7 @@ def _program(config: Config, databases: Databases) -> Program:
         admit=Admission(engine, config, worker_id, lambda: snapshots.options).admit,
     )
     rounds = Rounds(databases, ports, upstream, monitor, prompt=config.test_prompt, pause_s=config.polling_interval)
+    tools = Tools(databases=databases, config=config, options=lambda: snapshots.options)
     return Program(
         config=config,
         databases=databases,
@@ -234,7 +235,7 @@ def _program(config: Config, databases: Databases) -> Program:
         turnstile=Turnstile(engine, web),
         providers=Providers(web),
         rounds=rounds,
-        jobs=Jobs(Tools(databases=databases), f"{worker_id}:{secrets.token_hex(4)}"),
+        jobs=Jobs(tools, f"{worker_id}:{secrets.token_hex(4)}", jobs_of(config, rounds)),
     )
 
 

@@ -16,10 +16,15 @@ import gevent
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from oneapi.config import Config
 from oneapi.database import Databases, run_write
 from oneapi.models import OneTimeCode
-from oneapi.services import orphans, outbox
+from oneapi.options import Options
+from oneapi.services import bootstrap, orphans, outbox, pruning, rollups
+from oneapi.services.audit import SYSTEM
 from oneapi.services.leases import drop_lease, take_lease
+from oneapi.services.refusal import Refusal
+from oneapi.services.rounds import Rounds
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +33,7 @@ LEASE_S = 60
 _RENEW_S = 15.0
 _TICK_S = 1.0
 _CODES_A_TIME = 500
+_DAY_S = 86400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,8 @@ class Tools:
     """What jobs work with."""
 
     databases: Databases
+    config: Config
+    options: Callable[[], Options] = Options
     now: Callable[[], float] = time.time
 
 
@@ -77,12 +85,54 @@ def expire_codes(tools: Tools) -> None:
         pass
 
 
+def roll_up_logs(tools: Tools) -> None:
+    rollups.roll_up(tools.databases.logs, now=int(tools.now()))
+
+
+def prune_logs(tools: Tools) -> None:
+    """Rows older than ExtLogRetentionDays go, once they are summed up. Those that tell of credits stay."""
+    now, days = int(tools.now()), tools.options().ext_log_retention_days
+    if days:
+        before = min(now - days * _DAY_S, rollups.rolled_up_to(tools.databases.logs))
+        pruning.prune(tools.databases, SYSTEM, before=before, now=now)
+
+
+def build_indexes(tools: Tools) -> None:
+    """Those that a start left out because their table is large, and that somebody may have dropped since."""
+    bootstrap.build_indexes(tools.config)
+
+
 JOBS: tuple[Job, ...] = (
     Job("release orphaned holds", 15, release_orphans),
     Job("purge released holds", 3600, purge_released_holds),
     Job("move outbox leftovers", 60, move_outbox_leftovers),
     Job("expire one-time codes", 600, expire_codes),
+    Job("roll up logs", 900, roll_up_logs, first_s=60),
+    Job("prune logs", 3600, prune_logs, first_s=300),
+    Job("build indexes", _DAY_S, build_indexes, first_s=30),
 )
+
+
+def jobs_of(config: Config, rounds: Rounds) -> tuple[Job, ...]:
+    """The jobs of an installation: those above, and the rounds of channels that its operator asks for."""
+    found = list(JOBS)
+    for name, minutes, run in (
+        ("test channels", config.channel_test_frequency, rounds.run_tests),
+        ("refresh balances", config.channel_update_frequency, rounds.run_balances),
+    ):
+        if minutes:
+            found.append(Job(name, minutes * 60, _unless_active(name, run), first_s=minutes * 60))
+    return tuple(found)
+
+
+def _unless_active(name: str, run: Callable[[], None]) -> Callable[[Tools], None]:
+    def job(tools: Tools) -> None:
+        try:
+            run()
+        except Refusal as refusal:
+            _log.info("The job %r is left out this time: %s", name, refusal)
+
+    return job
 
 
 class Jobs:

@@ -50,7 +50,8 @@ class Books:
 
     def __post_init__(self) -> None:
         more = {"log_sql_dsn": self.logs.dsn} if self.logs else {}
-        self.databases = open_databases(self.database.config(**more))
+        self.config = self.database.config(**more)
+        self.databases = open_databases(self.config)
         db.metadatas[None].create_all(self.engine)
         db.metadatas["logs"].create_all(self.log_engine)
         self.clear()

@@ -71,7 +71,7 @@ def test_a_lease_that_is_given_up_is_free(books: Books) -> None:
 def test_jobs_run_when_due_in_the_holder_only(file_books: Books) -> None:
     ran: list[str] = []
     clock = Clock()
-    tools = Tools(databases=file_books.databases, now=clock)
+    tools = Tools(databases=file_books.databases, config=file_books.config, now=clock)
     workers = {
         name: Jobs(
             tools,
@@ -108,14 +108,14 @@ def test_a_holder_that_cannot_renew_stops_before_another_begins(file_books: Book
         finally:
             running.remove(name)
 
-    tools = Tools(databases=file_books.databases, now=clock)
+    tools = Tools(databases=file_books.databases, config=file_books.config, now=clock)
     first = Jobs(tools, "a", [Job("long", 1, lambda tools: work(tools, "a"))], monotonic=clock)
     second = Jobs(tools, "b", [Job("long", 1, lambda tools: work(tools, "b"))], monotonic=clock)
     first.tick()
     gevent.sleep(0)
     assert running == ["a"]
     # The first one's database goes away: its ticks raise, and time passes.
-    first._tools = Tools(databases=_Away(), now=clock)  # type: ignore[arg-type]
+    first._tools = Tools(databases=_Away(), config=file_books.config, now=clock)  # type: ignore[arg-type]
     for _ in range(LEASE_S):
         clock.time += 1
         with pytest.raises(ConnectionError) if clock.time >= first._renew_at else _nothing():
@@ -142,7 +142,7 @@ def test_a_job_that_fails_is_tried_again_and_harms_no_other(
         raise RuntimeError("no luck")
 
     jobs = Jobs(
-        Tools(databases=file_books.databases, now=clock),
+        Tools(databases=file_books.databases, config=file_books.config, now=clock),
         "a",
         [Job("bad", 5, fail), Job("good", 5, lambda _: ran.append("good"))],
         monotonic=clock,
@@ -163,7 +163,12 @@ def test_a_job_is_not_started_again_while_it_runs(file_books: Books) -> None:
         ran.append(clock())
         gevent.sleep(0.02)
 
-    jobs = Jobs(Tools(databases=file_books.databases, now=clock), "a", [Job("long", 1, work)], monotonic=clock)
+    jobs = Jobs(
+        Tools(databases=file_books.databases, config=file_books.config, now=clock),
+        "a",
+        [Job("long", 1, work)],
+        monotonic=clock,
+    )
     for _ in range(5):
         jobs.tick()
         gevent.sleep(0)
@@ -179,7 +184,9 @@ def test_a_job_is_not_started_again_while_it_runs(file_books: Books) -> None:
 
 def test_the_loop_runs_until_it_is_stopped(file_books: Books) -> None:
     ran: list[int] = []
-    jobs = Jobs(Tools(databases=file_books.databases), "a", [Job("often", 0, lambda _: ran.append(1))])
+    jobs = Jobs(
+        Tools(databases=file_books.databases, config=file_books.config), "a", [Job("often", 0, lambda _: ran.append(1))]
+    )
     jobs.start()
     eventually(lambda: len(ran) > 0)
     jobs.stop()
@@ -209,7 +216,7 @@ def test_the_jobs_of_the_ledger_clear_up(books: Books) -> None:
 
     def run_all() -> None:
         for job in JOBS:
-            job.run(Tools(databases=books.databases, now=books.now))
+            job.run(Tools(databases=books.databases, config=books.config, now=books.now))
 
     run_all()
     assert (books.user()[0], books.holds()) == (100, {"r1": (10, 0, True)})
