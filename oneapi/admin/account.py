@@ -22,8 +22,9 @@ from oneapi.admin.view import (
     me,
     now,
     options,
+    program,
 )
-from oneapi.services import accounts, passwords, registration, sessions, users
+from oneapi.services import accounts, passwords, recovery, registration, sessions, users
 from oneapi.services.passwords import LEAST_CHARACTERS, MOST_CHARACTERS
 from oneapi.services.refusal import Refusal
 from oneapi.services.roles import ROOT
@@ -92,6 +93,7 @@ class AccountView(PanelView):
         if not has_password:  # made by a third party's login: there is nothing to prove
             fields = OwnFields(password=form.password)
         _go_on(users.update_own(engine(), actor(), fields, now=now()))
+        recovery.tell_changed(program().notifier, options(), actor())
         return done(gettext("The password was changed. All other sessions have ended."))
 
     @expose("/token", methods=["POST"])

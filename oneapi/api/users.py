@@ -8,11 +8,11 @@ from __future__ import annotations
 import msgspec
 
 from oneapi.api import objects
-from oneapi.api.asked import Asked, path_id, total_of
+from oneapi.api.asked import Asked, path_id, program, total_of
 from oneapi.api.codes import check_human
 from oneapi.api.routing import ADMIN, COMMON, Answer, Route
 from oneapi.options import Options
-from oneapi.services import accounts, codes, groups, redemptions, registration, sessions, statistics, users
+from oneapi.services import accounts, codes, groups, recovery, redemptions, registration, sessions, statistics, users
 from oneapi.services.codes import VERIFY_EMAIL
 from oneapi.services.forms import Int64
 from oneapi.services.refusal import Refusal
@@ -83,7 +83,10 @@ def own(asked: Asked) -> object:
 
 
 def update_own(asked: Asked) -> None:
-    account = users.update_own(asked.engine, asked.actor, asked.body(OwnFields), now=asked.now)
+    fields = asked.body(OwnFields)
+    account = users.update_own(asked.engine, asked.actor, fields, now=asked.now)
+    if fields.password:
+        recovery.tell_changed(program().notifier, asked.options, asked.actor)
     # A new password ends all sessions; the one that set it goes on.
     if sessions.is_of(account):
         sessions.begin(account)

@@ -13,13 +13,16 @@ from sqlalchemy import Connection, Engine, select, update
 
 from oneapi.database import run_write
 from oneapi.i18n import letters
+from oneapi.i18n.letters import Letter
+from oneapi.i18n.messages import Language
 from oneapi.models import User
+from oneapi.options import Options
 from oneapi.services import audit, codes, emails, mail, passwords, revisions
 from oneapi.services.accounts import ENABLED
 from oneapi.services.audit import MASKED, Actor, Change
 from oneapi.services.codes import RESET_PASSWORD
 from oneapi.services.emails import Sender
-from oneapi.services.notify import language_of
+from oneapi.services.notify import Notifier, language_of
 from oneapi.services.refusal import Refusal, invalid_input
 from oneapi.services.registration import email_spellings
 from oneapi.services.rows import AnySelect
@@ -74,6 +77,17 @@ def reset(engine: Engine, secret: bytes, email: str, token: str, password: str, 
 
     run_write(engine, work)
     return password
+
+
+def tell_changed(notifier: Notifier, options: Options, actor: Actor) -> None:
+    """Writes to somebody that his password was changed, lest it was somebody else who did it (D-08)."""
+    if not mail.is_configured(options):
+        return
+
+    def write(language: Language) -> Letter:
+        return letters.password_changed(language, system_name=options.system_name, address=actor.address)
+
+    notifier.mail_user(actor.user_id, write)
 
 
 def _accounts(email: str) -> AnySelect:

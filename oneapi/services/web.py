@@ -59,8 +59,8 @@ class Web:
         auth: tuple[str, str] | None = None,
     ) -> WebAnswer:
         """The answer, whatever its status. Raises WebError."""
-        proxy = proxy_of_deployment(self._config, url)
         try:
+            proxy = proxy_of_deployment(self._config, url)
             with (
                 gevent.Timeout(self._timeout_s, WebError(f"{_host(url)} did not answer in time.")),
                 self._session.request(
