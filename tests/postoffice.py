@@ -194,7 +194,11 @@ class JsonServer:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
         raw = environ["wsgi.input"].read()
-        body = json.loads(raw) if environ.get("CONTENT_TYPE", "").startswith("application/json") else raw.decode(errors="replace")
+        body = (
+            json.loads(raw)
+            if environ.get("CONTENT_TYPE", "").startswith("application/json")
+            else raw.decode(errors="replace")
+        )
         path = environ["PATH_INFO"] + (f"?{environ['QUERY_STRING']}" if environ["QUERY_STRING"] else "")
         self.asked.append((environ["REQUEST_METHOD"], path, body))
         status, answer = self.answer(environ, body)
