@@ -31,7 +31,7 @@ QUEUE_LIMIT = 1000
 _AT_ONCE = 4
 _TRIES = 3
 _RETRY_S = 30.0
-_FAREWELL_S = 5.0
+_FAREWELL_S = 2.0  # the master kills a worker that takes long to stop
 _UNSAID: Language = "zh"  # of somebody who never chose one; One API writes to everybody in Chinese
 
 log = logging.getLogger(__name__)
