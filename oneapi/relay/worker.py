@@ -4,7 +4,8 @@ Reading a request and building a WSGI environment costs Gunicorn about 100 µs; 
 instead, by httptools' strict C parser, and given to the door as it is. Everything else goes to Gunicorn's own code,
 request by request on the same connection. With `worker_class = "gevent"` the program does the same, only slower.
 
-Idle connections are closed as soon as the worker is told to stop; Gunicorn would wait for their keep-alive to end.
+As soon as the worker is told to stop it leaves new connections to others and closes idle ones; Gunicorn would take
+connections for another second, and wait for the end of every keep-alive.
 
 Source: RFC 9112 for framing, persistence and 100-continue (read 2026-11-25).
 """
@@ -15,7 +16,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
-from functools import lru_cache
+from functools import lru_cache, partial
 from http.client import responses
 from time import time
 from typing import Any, NoReturn
@@ -23,6 +24,7 @@ from typing import Any, NoReturn
 import gevent
 import httptools
 from flask import Flask
+from gevent.server import StreamServer
 from gunicorn import util
 from gunicorn.http import get_parser
 from gunicorn.http.errors import NoMoreData
@@ -53,6 +55,8 @@ _LAST_CHUNK = b"0\r\n\r\n"
 # What a client may still be sending when it is answered is read, so that it need not miss the answer (RFC 9112 §9.6).
 _LINGER_S = 5.0
 _LINGER_BYTES = 64 * 1024 * 1024
+# For whoever connected at the moment at which the worker was told to stop.
+_FIRST_REQUEST_S = 1.0
 
 # GeventWorker's own would swallow the end of a killed greenlet and go on with the connection.
 _handle_request: Callable[..., object] = AsyncWorker.handle_request
@@ -66,27 +70,42 @@ class RelayWorker(GeventWorker):
     """Finds the door among the extensions of the Flask application."""
 
     def init_process(self) -> None:
-        self._idle: set[Any] = set()
+        self._servers: list[StreamServer] = []
+        self._new: set[Any] = set()  # connections on which no request has come yet
+        self._idle: set[Any] = set()  # between two requests
         super().init_process()
+
+    def server_class(self, listener: Any, *, spawn: Any, **more: Any) -> StreamServer:  # type: ignore[override]
+        """The server that Gunicorn would make, remembered."""
+        tls = {"ssl_context": more["ssl_context"]} if "ssl_context" in more else {}
+        server = StreamServer(listener, handle=partial(self.handle, listener), spawn=spawn, **tls)
+        if self.cfg.workers > 1:
+            server.max_accept = 1
+        self._servers.append(server)
+        return server
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         super().handle_exit(sig, frame)
-        gevent.spawn(self._close_idle)
+        gevent.spawn(self._take_no_more)
 
-    def _close_idle(self) -> None:
-        for client in list(self._idle):
-            with suppress(OSError):  # it may just have gone by itself
-                client.shutdown(socket.SHUT_RD)
+    def _take_no_more(self) -> None:
+        """Closes the door, then connections that are idle, and shortly after those on which nothing has come yet."""
+        for server in self._servers:
+            server.close()
+        _end_reading(self._idle)
+        gevent.sleep(_FIRST_REQUEST_S)
+        _end_reading(self._new)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         door: RelayDoor | None = self.wsgi.extensions.get("oneapi.door") if isinstance(self.wsgi, Flask) else None
         if door is None or self.cfg.is_ssl:
             super().handle(listener, client, addr)
             return
-        data = b""
+        data, waiting = b"", self._new
         try:
-            while self.alive:
-                data = self._beginning(client, data)
+            while self.alive or waiting is self._new:  # who was let in is heard
+                data = self._beginning(client, data, waiting)
+                waiting = self._idle
                 client.settimeout(CLIENT_TIMEOUT_S)
                 wanted = _wanted(data)
                 if wanted is None:
@@ -98,10 +117,10 @@ class RelayWorker(GeventWorker):
         finally:
             util.close(client)
 
-    def _beginning(self, client: Any, data: bytes) -> bytes:
-        """The next request's first line at least; raises _Closed when none comes."""
+    def _beginning(self, client: Any, data: bytes, waiting: set[Any]) -> bytes:
+        """The next request's first line at least, for which the client is `waiting`; raises _Closed when none comes."""
         client.settimeout(self.cfg.keepalive or CLIENT_TIMEOUT_S)
-        self._idle.add(client)
+        waiting.add(client)
         try:
             while not data or (b"\r\n" not in data and len(data) < _MAX_LINE_BYTES):
                 more = client.recv(_READ_BYTES)
@@ -109,14 +128,14 @@ class RelayWorker(GeventWorker):
                     raise _Closed
                 data += more
         finally:
-            self._idle.discard(client)
+            waiting.discard(client)
         return data
 
     def _serve_here(self, door: RelayDoor, wanted: Asked, listener: Any, client: Any, addr: Any, data: bytes) -> bytes:
         """One request by the short way; returns what was read beyond it, raises _Closed when the connection ends."""
         connection = _Connection(door, client, addr[0] if isinstance(addr, tuple) and addr else "")
         try:
-            connection.serve(wanted, data, may_persist=self.alive)
+            connection.serve(wanted, data, may_persist=lambda: self.alive)
         except httptools.HttpParserUpgrade:
             # The parser will not read the body of a request that wishes for another protocol, a wish that any server
             # may leave unheard (Java's own client has it in its first request).
@@ -143,6 +162,12 @@ class RelayWorker(GeventWorker):
             raise _Closed from error
         beyond: bytes = parser.unreader.take_buffered()
         return beyond
+
+
+def _end_reading(clients: set[Any]) -> None:
+    for client in list(clients):
+        with suppress(OSError):  # it may just have gone by itself
+            client.shutdown(socket.SHUT_RD)
 
 
 def _wanted(data: bytes) -> Asked | None:
@@ -222,7 +247,7 @@ class _Connection:
 
     # ---- the request ----
 
-    def serve(self, wanted: Asked, data: bytes, *, may_persist: bool) -> None:
+    def serve(self, wanted: Asked, data: bytes, *, may_persist: Callable[[], bool]) -> None:
         """Answers the request that begins with `data`. Raises _Closed when the connection ends with it."""
         try:
             self._read_head(data)
@@ -238,15 +263,15 @@ class _Connection:
             )
             answered = self._door.answer(wanted, incoming)
             try:
-                may_persist = (
-                    may_persist
+                persists = (
+                    may_persist()
                     and self._is_done
                     and not self._has_more
                     and not self._is_damaged
                     and self._parser.should_keep_alive()
                     and self._parser.get_http_version() == "1.1"
                 )
-                self._send(answered, may_persist)
+                self._send(answered, persists)
             finally:
                 self._watch.look_away()
                 answered.close()
@@ -255,7 +280,7 @@ class _Connection:
             self._parser = None  # it holds this object in turn
         if not self._is_done:
             util.close_graceful(self._client, _LINGER_S, _LINGER_BYTES)
-        if not may_persist:
+        if not persists:
             raise _Closed
 
     def _read_head(self, data: bytes) -> None:

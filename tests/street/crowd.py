@@ -20,6 +20,7 @@ class Crowd:
         self, url: str, keys: Sequence[str], models: Sequence[str], rng: random.Random, *, clients: int
     ) -> None:
         self.heard: list[Heard] = []
+        self.unheard = 0  # calls to which nothing came back
         self._url = url
         self._models = models
         self._rng = rng
@@ -32,6 +33,8 @@ class Crowd:
             heard = ask(self._url, key, self._rng.choice(self._models), stream=is_stream, with_usage=is_stream)
             if heard.status:
                 self.heard.append(heard)
+            else:
+                self.unheard += 1
             if not heard.is_answered:
                 gevent.sleep(_PAUSE_S)
 

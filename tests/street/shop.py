@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import NullPool, Select, Update, create_engine, func, select, update
 
+import oneapi
 from oneapi.database import open_databases
 from oneapi.models import Hold, Lease, Log, Opening, Token, User
 from oneapi.services import bootstrap, channels, settings
@@ -46,6 +47,16 @@ TROUBLESOME = (
 MODELS = (QUICK, ENDLESS, *TROUBLESOME)
 RATIO = 30
 COST = (INPUT_TOKENS + OUTPUT_TOKENS) * RATIO  # of one whole answer of the mock
+
+BY_WSGI = (
+    "-m",
+    "gunicorn",
+    "-c",
+    str(Path(oneapi.__file__).with_name("gunicorn_conf.py")),
+    "-k",
+    "gevent",
+    "oneapi.wsgi:app",
+)
 
 _WAIT_S = 30
 _NOTHING: Mapping[str, str] = {}
@@ -170,6 +181,8 @@ def opened(
     database: FreshDatabase,
     goods: Iterable[Goods],
     options: Mapping[str, str] = _NOTHING,
+    *,
+    command: tuple[str, ...] = ("-m", "oneapi"),
     **environ: str,
 ) -> Iterator[Shop]:
     """A shop on an empty database, with two workers unless told otherwise. Channels have the ids 1, 2, 3…
@@ -180,7 +193,7 @@ def opened(
     place = {"SQL_DSN": database.dsn} if database.dsn else {"SQLITE_PATH": database.sqlite_path}
     # Always the same port: clients come back when the program does.
     more = {"BIND": f"127.0.0.1:{free_port()}", "WEB_CONCURRENCY": "2", **UNLIMITED, **place, **environ}
-    with Gateway(folder, more) as gateway, Shop(gateway, database) as shop:
+    with Gateway(folder, more, command) as gateway, Shop(gateway, database) as shop:
         yield shop
 
 
@@ -188,7 +201,10 @@ def opened(
 def shop(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, mock: MockUpstream
 ) -> Iterator[Shop]:
-    """A shop on each kind of database, which tests share. Its three channels lead to the mock, tried in this order."""
+    """A shop on each kind of database, which tests share. Its three channels lead to the mock, tried in this order.
+
+    The one on PostgreSQL runs under Gunicorn's own gevent worker, which comes to the relay by WSGI.
+    """
     folder = tmp_path_factory.mktemp("shop")
     if request.param == "sqlite":
         database = sqlite_database(folder)
@@ -196,7 +212,9 @@ def shop(
         server: DatabaseServer = request.getfixturevalue(request.param)
         database = server.fresh()
     goods = [{"base_url": mock.url, "models": ",".join(MODELS), "priority": number} for number in (3, 2, 1)]
-    with opened(folder, database, goods, {"PreConsumedQuota": "150"}, RELAY_TIMEOUT="1") as running:
+    command = BY_WSGI if request.param == "postgres" else ("-m", "oneapi")
+    options = {"PreConsumedQuota": "150"}
+    with opened(folder, database, goods, options, command=command, RELAY_TIMEOUT="1") as running:
         yield running
 
 

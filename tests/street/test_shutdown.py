@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import random
+import signal
 import socket
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import gevent
@@ -14,11 +19,13 @@ from oneapi.relay import encodings
 from tests.servers import sqlite_database
 from tests.street.clients import CHAT, ask
 from tests.street.console import ROOT_KEY
-from tests.street.shop import COST, ENDLESS, RATIO, opened, wait_until
+from tests.street.crowd import Crowd
+from tests.street.shop import COST, ENDLESS, RATIO, Shop, opened, wait_until
 from tests.street.upstreams import MockUpstream
 
 SHORT = "mock-n30-d50"  # 1.5 s
 WHOLE = "mock-f1500"
+BRISK = ("mock-n5-d10", "mock-n10-d30", "mock-f30")
 GRACE = "10"  # seconds, of which the last five are for settling
 STOPPED_WITHIN_S = 30
 QUESTION = json.dumps({"model": WHOLE, "messages": [{"role": "user", "content": "Say something."}]})
@@ -27,7 +34,7 @@ READ = (("GET", "/v1/models"), ("GET", "/api/status"))
 
 @pytest.fixture
 def goods(mock: MockUpstream) -> list[dict[str, str]]:
-    return [{"base_url": mock.url, "models": f"{SHORT},{WHOLE},{ENDLESS}"}]
+    return [{"base_url": mock.url, "models": ",".join((SHORT, WHOLE, ENDLESS, *BRISK))}]
 
 
 def test_sigterm_ends_no_stream_that_can_end_by_itself(
@@ -62,11 +69,11 @@ def test_idle_connections_do_not_delay_the_stop_and_a_busy_one_is_closed_after_i
 ) -> None:
     # Time enough for every connection to outlast this test's patience.
     patience = {"GRACEFUL_TIMEOUT": "90", "KEEPALIVE": "75", "WEB_CONCURRENCY": "1"}
-    with opened(tmp_path, sqlite_database(tmp_path), goods, **patience) as shop:
+    with opened(tmp_path, sqlite_database(tmp_path), goods, **patience) as shop, ExitStack() as stack:
         host, _, port = shop.url.removeprefix("http://").partition(":")
         address = (host, int(port))
-        idle = [socket.create_connection(address) for _ in range(4)]
-        asked = [http.client.HTTPConnection(*address) for _ in range(3)]
+        idle = [stack.enter_context(socket.create_connection(address)) for _ in range(4)]
+        asked = [stack.enter_context(closing(http.client.HTTPConnection(*address))) for _ in range(3)]
         for connection, (method, path) in zip(asked, (("POST", CHAT), *READ), strict=True):
             connection.request(
                 method, path, QUESTION if method == "POST" else None, {"Authorization": f"Bearer {ROOT_KEY}"}
@@ -74,16 +81,37 @@ def test_idle_connections_do_not_delay_the_stop_and_a_busy_one_is_closed_after_i
             response = connection.getresponse()
             assert (response.status, response.will_close) == (200, False)
             response.read()
-        busy = http.client.HTTPConnection(*address)
+        busy = stack.enter_context(closing(http.client.HTTPConnection(*address)))
         before = mock.stats()["requests"]
         busy.request("POST", CHAT, QUESTION, {"Authorization": f"Bearer {ROOT_KEY}"})
         wait_until(lambda: mock.stats()["requests"] > before)
         assert shop.gateway.stop(STOPPED_WITHIN_S) == 0
         for waiting in [*idle, *(connection.sock for connection in asked)]:
             assert waiting.recv(1) == b""
-            waiting.close()
         response = busy.getresponse()
         assert response.status == 200
         assert json.loads(response.read())["choices"]
-        assert busy.sock is None or busy.sock.recv(1) == b""
-        busy.close()
+        assert response.will_close
+
+
+def test_workers_that_are_replaced_under_load_lose_no_call(
+    tmp_path: Path, mock: MockUpstream, goods: list[dict[str, str]]
+) -> None:
+    with opened(tmp_path, sqlite_database(tmp_path), goods, GRACEFUL_TIMEOUT=GRACE) as shop:
+        user = shop.user(quota=100_000 * COST)
+        crowd = Crowd(shop.url, [shop.token(user)], BRISK, random.Random(6), clients=20)
+        crowd.wait_for_answers(50)
+        for told, sent in ((shop.gateway.pid, signal.SIGHUP), (None, signal.SIGTERM)):
+            old = shop.gateway.worker_pids[0]
+            os.kill(told or old, sent)
+            wait_until(partial(is_replaced, shop, old))
+            crowd.wait_for_answers(50)
+        heard = crowd.go_home()
+        assert crowd.unheard == 0
+        assert [client for client in heard if not client.is_answered] == []
+        shop.check(heard, user.id)
+
+
+def is_replaced(shop: Shop, pid: int) -> bool:
+    pids = shop.gateway.worker_pids
+    return pid not in pids and len(pids) == 2
