@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import pytest
 from sqlalchemy import NullPool, Select, Update, create_engine, func, select, update
 
 import oneapi
+from oneapi.config import Config
 from oneapi.database import open_databases
-from oneapi.models import Hold, Lease, Log, Opening, Token, User
+from oneapi.models import Hold, Lease, Log, Opening, OutboxEntry, Token, User
 from oneapi.services import bootstrap, channels, settings
 from oneapi.services.audit import SYSTEM as PROGRAM
 from oneapi.services.logs import CONSUMPTION, MANAGEMENT, SYSTEM, TOP_UP
@@ -65,9 +67,10 @@ _NOTHING: Mapping[str, str] = {}
 class Shop(Console):
     """A console whose books are read through the database's own driver, and whose program may die and come back."""
 
-    def __init__(self, gateway: Gateway, database: FreshDatabase) -> None:
+    def __init__(self, gateway: Gateway, database: FreshDatabase, logs: FreshDatabase) -> None:
         super().__init__(gateway)
         self._engine = create_engine(database.url, poolclass=NullPool)
+        self._log_engine = self._engine if logs is database else create_engine(logs.url, poolclass=NullPool)
 
     @property
     def spool(self) -> Path:
@@ -77,7 +80,8 @@ class Shop(Console):
     # ---- the books ----
 
     def rows(self, query: Select[Any]) -> list[Any]:
-        with self._engine.connect() as connection:
+        engine = self._log_engine if Log.__table__ in query.get_final_froms() else self._engine
+        with engine.connect() as connection:
             return list(connection.execute(query))
 
     def number(self, query: Select[Any]) -> int:
@@ -93,7 +97,7 @@ class Shop(Console):
 
     def charged_to(self, key: str) -> int:
         """The sum of all charges to a token."""
-        token = select(Token.id).where(Token.key == key.removeprefix("sk-")).scalar_subquery()
+        token = self.number(select(Token.id).where(Token.key == key.removeprefix("sk-")))
         return self.number(select(func.sum(Log.quota)).where(Log.type == CONSUMPTION, Log.token_id == token))
 
     def holds(self) -> int:
@@ -131,7 +135,7 @@ class Shop(Console):
 
     def check(self, heard: Iterable[Heard], *users: int) -> None:
         """The dust has settled: nobody's money was lost or made, and each client was charged for what he got."""
-        wait_until(lambda: self.holds() == 0)
+        wait_until(lambda: self.holds() == 0 and self.number(select(func.count()).select_from(OutboxEntry)) == 0)
         charges = self.charges()
         assert [request_id for request_id, rows in charges.items() if len(rows) != 1] == []
         for client in heard:
@@ -147,7 +151,7 @@ class Shop(Console):
 
     def findings(self) -> list[str]:
         """What `oneapi verify` finds, without the cost of starting it."""
-        return [str(finding) for finding in verify(self._engine, self._engine, spool_dir=self.spool).findings]
+        return [str(finding) for finding in verify(self._engine, self._log_engine, spool_dir=self.spool).findings]
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs the command `oneapi` in this deployment."""
@@ -182,18 +186,22 @@ def opened(
     goods: Iterable[Goods],
     options: Mapping[str, str] = _NOTHING,
     *,
+    logs: FreshDatabase | None = None,
     command: tuple[str, ...] = ("-m", "oneapi"),
     **environ: str,
 ) -> Iterator[Shop]:
     """A shop on an empty database, with two workers unless told otherwise. Channels have the ids 1, 2, 3…
 
+    `logs`: an empty database of a server, where logs are to be kept apart.
+
     Channels and options are there before the program starts, so that no worker has to take notice of them.
     """
-    stock(database, goods, options)
-    place = {"SQL_DSN": database.dsn} if database.dsn else {"SQLITE_PATH": database.sqlite_path}
+    log_dsn = logs.dsn if logs else ""
+    stock(database.config(log_sql_dsn=log_dsn), goods, options)
+    place = {"SQL_DSN": database.dsn, "SQLITE_PATH": database.sqlite_path, "LOG_SQL_DSN": log_dsn}
     # Always the same port: clients come back when the program does.
     more = {"BIND": f"127.0.0.1:{free_port()}", "WEB_CONCURRENCY": "2", **UNLIMITED, **place, **environ}
-    with Gateway(folder, more, command) as gateway, Shop(gateway, database) as shop:
+    with Gateway(folder, more, command) as gateway, Shop(gateway, database, logs or database) as shop:
         yield shop
 
 
@@ -218,10 +226,10 @@ def shop(
         yield running
 
 
-def stock(database: FreshDatabase, goods: Iterable[Goods], options: Mapping[str, str]) -> None:
+def stock(config: Config, goods: Iterable[Goods], options: Mapping[str, str]) -> None:
     """Prepares the database, with root's keys, channels and options."""
-    config = database.config(initial_root_access_token=ROOT_ACCESS_TOKEN, initial_root_token=ROOT_API_KEY)
-    bootstrap.prepare(config)
+    keys = {"initial_root_access_token": ROOT_ACCESS_TOKEN, "initial_root_token": ROOT_API_KEY}
+    bootstrap.prepare(replace(config, **keys))
     databases = open_databases(config)
     now = int(time.time())
     try:
