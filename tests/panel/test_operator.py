@@ -180,6 +180,7 @@ def test_codes_are_made_shown_and_downloaded(root: Page) -> None:
     root.fill("[name=name]", "spring")
     root.fill("[name=count]", "3")
     root.click("form [type=submit]")
+    expect(root.locator("[data-made]")).to_have_value(re.compile(r"\S+\n\S+\n\S+"))
     codes = root.locator("[data-made]").input_value().split()
     assert len(codes) == 3
     with root.expect_download() as download:

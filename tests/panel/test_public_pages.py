@@ -33,7 +33,7 @@ def test_somebody_registers_by_an_invitation_and_logs_in(open_page: OpenPage, pa
     page = open_page()
     aff = panel.call("GET", "/api/user/aff")
     page.goto(f"/register?aff={aff}")
-    page.fill("[name=username]", "newcomer")
+    page.fill("[name=username]", "invited")
     page.fill("[name=password]", USER_PASSWORD)
     page.fill("[name=again]", "something else")
     page.get_by_role("button", name="Register").click()
@@ -42,9 +42,9 @@ def test_somebody_registers_by_an_invitation_and_logs_in(open_page: OpenPage, pa
     page.get_by_role("button", name="Register").click()
     page.wait_for_url("**/login")
     expect(page.get_by_text("The account is made. Please log in.")).to_be_visible()
-    log_in(page, "newcomer", USER_PASSWORD)
+    log_in(page, "invited", USER_PASSWORD)
     with panel.books() as books:
-        (row,) = books.execute("SELECT inviter_id FROM users WHERE username = 'newcomer'")
+        (row,) = books.execute("SELECT inviter_id FROM users WHERE username = 'invited'")
     assert row["inviter_id"] == 1
 
 
