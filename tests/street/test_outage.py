@@ -41,12 +41,13 @@ def test_a_database_that_goes_away_costs_nobody_anything(tmp_path: Path, server:
     with opened(tmp_path, server.fresh(), goods) as shop:
         user = shop.user(quota=100_000 * COST)
         key, unknown = shop.token(user), shop.token(user)
-        crowd = Crowd(shop.url, [key], [QUICK], random.Random(4), clients=8)
-        crowd.wait_for_answers(20)
+        before = mock.stats()["requests"]
         streams = [gevent.spawn(ask, shop.url, key, LONG, stream=True, with_usage=True) for _ in range(20)]
         cut = [gevent.spawn(ask, shop.url, key, CUT, stream=True) for _ in range(CUTS)]
         whole = [gevent.spawn(ask, shop.url, key, WHOLE) for _ in range(10)]
-        wait_until(lambda: mock.stats()["streams_open"] >= 20 + CUTS)
+        wait_until(lambda: mock.stats()["requests"] == before + 30 + CUTS)
+        crowd = Crowd(shop.url, [key], [QUICK], random.Random(4), clients=8)
+        crowd.wait_for_answers(20)
         server.stop()
 
         refused = [ask(shop.url, token, QUICK, stream=is_stream) for token in (key, unknown) for is_stream in (0, 1)]
