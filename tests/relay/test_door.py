@@ -86,7 +86,7 @@ def line() -> Iterator[tuple[socket.socket, socket.socket]]:
 def serve(door: RelayDoor, ours: socket.socket, data: bytes) -> None:
     wanted = asked("POST", PATH)
     assert wanted is not None
-    _Connection(door, ours, "192.0.2.1").serve(wanted, data, may_persist=True)
+    _Connection(door, ours, "192.0.2.1").serve(wanted, data, may_persist=lambda: True)
 
 
 def test_a_client_that_stops_in_the_middle_of_its_body_is_told(
