@@ -91,7 +91,8 @@ def test_a_menu_opens_on_a_phone(open_page: OpenPage) -> None:
     page = log_in(open_page(width=390))
     expect(page.locator("#menu")).to_be_hidden()
     page.get_by_role("button", name="Menu", exact=True).click()
-    page.locator("#menu").get_by_text("My account").click()
+    expect(page.locator("#menu")).to_have_class(re.compile(r"\bcollapse show\b"))  # it has come to rest
+    page.locator("#menu").get_by_role("link", name="My account").click()
     page.wait_for_url("**/admin/account/")
 
 
