@@ -78,6 +78,8 @@ def log_in(engine: Engine, options: Options, name: str, password: str, *, addres
     if not passwords.matches(None if row is None else row.password, password) or row is None or row.status != ENABLED:
         raise Refusal("credentials_wrong")
     _LOGINS.forget(engine, who)
+    # Many may log in from behind one address; only guesses count against it.
+    _LOGINS_FROM.give_back(engine, (address,))
     account = of_row(row)
     run_write(engine, lambda connection: audit.record(connection, account.actor(address), "logged in", now=now))
     return account

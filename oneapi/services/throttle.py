@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select
 
 from oneapi.database import run_write
 from oneapi.models import OneTimeCode
@@ -46,8 +46,7 @@ class Throttle:
 
         def work(connection: Connection) -> None:
             for subject in subjects:
-                mine = (OneTimeCode.purpose == self._name, OneTimeCode.subject == subject[:_SUBJECT_LIMIT])
-                connection.execute(delete(OneTimeCode).where(*mine, OneTimeCode.expires_at <= now))
+                connection.execute(delete(OneTimeCode).where(*self._of(subject), OneTimeCode.expires_at <= now))
                 connection.execute(
                     insert(OneTimeCode).values(
                         purpose=self._name, subject=subject[:_SUBJECT_LIMIT], code="", expires_at=now + self.window_s
@@ -71,11 +70,17 @@ class Throttle:
 
         def work(connection: Connection) -> None:
             for subject in subjects:
-                connection.execute(
-                    delete(OneTimeCode).where(
-                        OneTimeCode.purpose == self._name, OneTimeCode.subject == subject[:_SUBJECT_LIMIT]
-                    )
-                )
+                connection.execute(delete(OneTimeCode).where(*self._of(subject)))
+
+        run_write(engine, work)
+
+    def give_back(self, engine: Engine, subjects: Sequence[str]) -> None:
+        """Gives each of the subjects one attempt back: one that turned out to be rightful."""
+
+        def work(connection: Connection) -> None:
+            for subject in subjects:
+                newest = connection.scalar(select(func.max(OneTimeCode.id)).where(*self._of(subject)))
+                connection.execute(delete(OneTimeCode).where(OneTimeCode.id == newest))
 
         run_write(engine, work)
 
@@ -83,15 +88,14 @@ class Throttle:
     def _name(self) -> str:
         return f"throttle:{self.purpose}"
 
+    def _of(self, subject: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+        return OneTimeCode.purpose == self._name, OneTimeCode.subject == subject[:_SUBJECT_LIMIT]
+
     def _rows(self, subject: str, now: int) -> AnySelect:
         """How many attempts the subject has made, and when the oldest of the last `most` is forgotten."""
         recent = (
             select(OneTimeCode.expires_at)
-            .where(
-                OneTimeCode.purpose == self._name,
-                OneTimeCode.subject == subject[:_SUBJECT_LIMIT],
-                OneTimeCode.expires_at > now,
-            )
+            .where(*self._of(subject), OneTimeCode.expires_at > now)
             .order_by(OneTimeCode.expires_at.desc())
             .limit(self.most + 1)
             .subquery()

@@ -101,6 +101,21 @@ def test_guessing_at_one_account_is_stopped_from_any_address(any_site: Site) -> 
     assert 0 < int(response.headers["Retry-After"]) <= 900
 
 
+def test_only_guesses_count_against_an_address(any_site: Site) -> None:
+    name = name_of(any_site, any_site.user())
+
+    def attempt(who: str, password: str) -> int:
+        client = any_site.app.test_client()
+        body = {"username": who, "password": password}
+        return client.post("/api/user/login", json=body, environ_base={"REMOTE_ADDR": "203.0.113.7"}).status_code
+
+    for number in range(59):
+        assert attempt(f"nobody{number}", "wrong") == 200
+    assert [attempt(name, PASSWORD) for _ in range(3)] == [200, 200, 200]
+    assert attempt("nobody59", "wrong") == 200
+    assert attempt(name, PASSWORD) == 429
+
+
 def test_parallel_guesses_do_not_overlook_each_other(site: Site) -> None:
     name = name_of(site, site.user())
 
