@@ -69,6 +69,11 @@ def render_limits(limits: Limits) -> str | None:
     return None if limits == NO_LIMITS else msgspec.json.encode(limits).decode()
 
 
+def render_group_limits(groups: Mapping[str, Limits]) -> str:
+    """{group: limits} as an option has it; groups without limits are left out."""
+    return msgspec.json.encode({name: limits for name, limits in groups.items() if limits != NO_LIMITS}).decode()
+
+
 def parse_group_limits(text: str) -> Mapping[str, Limits]:
     """{group: limits}: what each user of the group may do, save where his own limits say otherwise.
 

@@ -23,15 +23,23 @@ def shown(quota: int | None) -> str:
     return text if text != "-0" else "0"
 
 
-def typed(text: str) -> int:
-    """The quota that was typed in. Raises Refusal."""
+def edited(text: str, stored: int | None, field: str = "quota") -> int:
+    """What stands in a box that had `stored` in it. An amount that was not touched is the stored one, whatever its
+    digits on the page. Raises Refusal."""
+    if stored is not None and text.strip() == shown(stored):
+        return stored
+    return typed(text or "0", field)
+
+
+def typed(text: str, field: str = "quota") -> int:
+    """The quota that was typed into that field. Raises Refusal."""
     try:
         amount = Decimal(text.strip().removeprefix("$").replace(",", ""))
     except InvalidOperation:
-        raise invalid_input("quota_is_no_number") from None
+        raise invalid_input("quota_is_no_number", field=field) from None
     if not amount.is_finite() or abs(amount) > _LARGEST:
-        raise invalid_input("quota_is_no_number")
+        raise invalid_input("quota_is_no_number", field=field)
     quota = amount * options().quota_per_unit if unit() else amount
     if abs(quota) > _LARGEST:
-        raise invalid_input("quota_too_large")
+        raise invalid_input("quota_too_large", field=field)
     return int(quota.quantize(Decimal(1), ROUND_HALF_UP))

@@ -35,7 +35,6 @@ REFUSED_FIELDS = {
     "code_wrong": "verification_code",
     "quota_negative": "quota",
     "quota_too_large": "quota",
-    "quota_is_no_number": "quota",
     "group_name_invalid": "name",
     "group_ratio_invalid": "ratio",
     "token_name_too_long": "name",
@@ -75,8 +74,11 @@ def refusal_text(refusal: Refusal) -> str:
 
 
 def refused_field(refusal: Refusal) -> str | None:
+    """The field of a form that a refusal speaks of: the one it names itself, or the one that it is about always."""
     reason = refusal.values.get("reason")
-    return REFUSED_FIELDS.get(reason.key if isinstance(reason, Refusal) else refusal.key)
+    told = reason if isinstance(reason, Refusal) else refusal
+    field = told.values.get("field")
+    return str(field) if field else REFUSED_FIELDS.get(told.key)
 
 
 def failure(message: str, status: int, *, field: str | None = None, title: str = "", hint: str = "") -> Response:

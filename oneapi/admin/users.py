@@ -12,7 +12,7 @@ from flask_babel import gettext, lazy_gettext
 from msgspec import UNSET
 from sqlalchemy import ColumnElement, or_
 
-from oneapi.admin import amounts
+from oneapi.admin import amounts, limits
 from oneapi.admin.lists import Filter, ListView, equals, equals_number
 from oneapi.admin.view import (
     ADMIN,
@@ -28,6 +28,7 @@ from oneapi.admin.view import (
     now,
     options,
 )
+from oneapi.limits import NO_LIMITS
 from oneapi.models import User
 from oneapi.services import groups, registration, users
 from oneapi.services.accounts import DELETED, DISABLED, ENABLED
@@ -53,7 +54,7 @@ class _NewUser(msgspec.Struct, frozen=True, kw_only=True):
     password: str = ""
 
 
-class _Form(msgspec.Struct, frozen=True, kw_only=True):
+class _Form(limits.LimitFields, frozen=True, kw_only=True):
     id: int
     username: str = ""
     display_name: str = ""
@@ -132,6 +133,8 @@ class UserView(ListView):
             unit=amounts.unit(),
             quota=amounts.shown(row.quota),
             all_groups=groups.names(options()),
+            limits=limits.of(row.limits),
+            of_group=limits.told(options().ext_group_limits.get(row.group or "default", NO_LIMITS)),
             roles=dict(ROLES),
         )
 
@@ -149,6 +152,7 @@ class UserView(ListView):
             group=form.group.strip(),
             quota=amounts.typed(form.quota) if is_typed else UNSET,
             password=form.password,
+            limits=limits.typed(form),
         )
         users.update_one(engine(), actor(), fields, now=now())
         return done(gettext("Saved."), location=self.get_url(".index_view"))

@@ -156,23 +156,14 @@ class Admission:
         assert budget is not None
         now = self._now()
         start, end = period_of(budget.period, now)
-        held = select(func.coalesce(func.sum(Hold.user_quota), 0)).where(
-            Hold.token_id == subject.id, Hold.released_at.is_(None)
-        )
-        query = (
-            select(Token.used_quota, TokenBudget.period, TokenBudget.start, TokenBudget.used, held.scalar_subquery())
-            .outerjoin(TokenBudget, TokenBudget.token_id == Token.id)
-            .where(Token.id == subject.id)
-        )
         with self._reading() as connection:
-            row = connection.execute(query).first()
-        if row is None:
+            found = _spending(connection, subject.id, budget.period, start)
+        if found is None:
             return  # deleted meanwhile: the ledger says so
-        used_quota, period, since, before, in_flight = row
-        used_quota = int(used_quota or 0)
-        if (period, since) != (budget.period, start):
-            before = self._begin_period(subject.id, budget.period, start, used_quota)
-        spent = used_quota - before + int(in_flight)
+        used, before, held = found
+        if before is None:
+            before = self._begin_period(subject.id, budget.period, start, used)
+        spent = used - before + held
         if spent >= budget.quota:
             raise subject.refusal(f"quota per {budget.period}", spent, budget.quota, end - now)
 
@@ -208,6 +199,48 @@ class Admission:
                 self._running[key] = left
             else:
                 del self._running[key]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenUse:
+    """What a token uses of its limits: calls that run, and what was spent in the period of its budget, which ends at
+    `resets_at`; 0 where it has none."""
+
+    running: int
+    spent: int = 0
+    resets_at: int = 0
+
+
+def token_use(engine: Engine, token_id: int, limits: Limits, now: float) -> TokenUse:
+    """For people to see. What is counted by the minute is gone before it is read, and not among it."""
+    query = select(func.count()).where(Hold.token_id == token_id, Hold.released_at.is_(None))
+    with engine.connect() as connection:
+        running = int(connection.execute(query).scalar_one())
+        if limits.budget is None:
+            return TokenUse(running=running)
+        start, end = period_of(limits.budget.period, now)
+        used, before, held = _spending(connection, token_id, limits.budget.period, start) or (0, 0, 0)
+    return TokenUse(running=running, spent=(0 if before is None else used - before) + held, resets_at=end)
+
+
+def _spending(connection: Connection, token_id: int, period: Period, start: int) -> tuple[int, int | None, int] | None:
+    """What a token has used, what of that before the period (None: the period has not begun for it), and what is held.
+
+    None where there is no such token.
+    """
+    held = select(func.coalesce(func.sum(Hold.user_quota), 0)).where(
+        Hold.token_id == token_id, Hold.released_at.is_(None)
+    )
+    query = (
+        select(Token.used_quota, TokenBudget.period, TokenBudget.start, TokenBudget.used, held.scalar_subquery())
+        .outerjoin(TokenBudget, TokenBudget.token_id == Token.id)
+        .where(Token.id == token_id)
+    )
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    used, of_period, since, before, in_flight = row
+    return int(used or 0), before if (of_period, since) == (period, start) else None, int(in_flight)
 
 
 def period_of(period: Period, now: float) -> tuple[int, int]:

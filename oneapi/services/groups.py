@@ -6,25 +6,32 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from sqlalchemy import Engine, func, or_, select
 
+from oneapi.limits import NO_LIMITS, Limits, render_group_limits
 from oneapi.models import Ability, User
 from oneapi.options import Options
 from oneapi.services import settings
 from oneapi.services.accounts import DELETED
 from oneapi.services.audit import Actor
 from oneapi.services.refusal import Refusal, invalid_input
+from oneapi.services.tokens import checked_limits
 
 NAME_LIMIT = 32  # of users.group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """`ratio` is None where users or channels name a group that has none; prices are then taken as they are."""
+    """`ratio` is None where users or channels name a group that has none; prices are then taken as they are.
+
+    `limits` are those of each of its users.
+    """
 
     name: str
     ratio: Decimal | None
+    limits: Limits
     users: int
     channels: int
     models: int
@@ -60,11 +67,13 @@ def overview(engine: Engine, options: Options) -> list[Group]:
     with engine.connect() as connection:
         offers = {row.group: row for row in connection.execute(served)}
         users = {row.group or "default": row.users for row in connection.execute(members)}
-    known = dict.fromkeys((*options.group_ratio, *sorted({*offers, *users} - {*options.group_ratio})))
+    named = {*offers, *users, *options.ext_group_limits}
+    known = (*options.group_ratio, *sorted(named - {*options.group_ratio}))
     return [
         Group(
             name=name,
             ratio=options.group_ratio.get(name),
+            limits=options.ext_group_limits.get(name, NO_LIMITS),
             users=users.get(name, 0),
             channels=offers[name].channels if name in offers else 0,
             models=offers[name].models if name in offers else 0,
@@ -73,7 +82,7 @@ def overview(engine: Engine, options: Options) -> list[Group]:
     ]
 
 
-def save(engine: Engine, actor: Actor, options: Options, name: str, ratio: str, *, now: int) -> None:
+def save(engine: Engine, actor: Actor, name: str, ratio: str, *, now: int) -> None:
     """Gives a group its ratio, and makes the group where there is none. Raises Refusal."""
     name = name.strip()
     if not name or "," in name:
@@ -84,23 +93,37 @@ def save(engine: Engine, actor: Actor, options: Options, name: str, ratio: str, 
         number = Decimal(ratio.strip())
     except InvalidOperation:
         raise invalid_input("group_ratio_invalid") from None
-    _write(engine, actor, {**options.group_ratio, name: number}, now)
+    settings.revise(engine, actor, lambda stored: _ratios({**stored.group_ratio, name: number}), now=now)
 
 
-def remove(engine: Engine, actor: Actor, options: Options, name: str, *, now: int) -> None:
-    """Takes a group's ratio away. Raises Refusal while users are in it: they would pay without its factor."""
+def save_limits(engine: Engine, actor: Actor, name: str, limits: Mapping[str, Any], *, now: int) -> None:
+    """What each user of the group may do at most, as oneapi/limits.py has it; {} takes it away. Raises Refusal."""
+    given = checked_limits(limits, may_budget=False)
+    settings.revise(engine, actor, lambda stored: _limits({**stored.ext_group_limits, name: given}), now=now)
+
+
+def remove(engine: Engine, actor: Actor, name: str, *, now: int) -> None:
+    """Takes a group's ratio and limits away. Raises Refusal while users are in it: they would pay without a factor."""
     with engine.connect() as connection:
         query = select(func.count()).where(User.group == name, or_(User.status != DELETED, User.status.is_(None)))
         count = connection.execute(query).scalar_one()
     if count:
         raise Refusal("group_has_users", group=name, count=count)
-    ratios = dict(options.group_ratio)
-    if ratios.pop(name, None) is None:
-        raise Refusal("record_not_found")
-    _write(engine, actor, ratios, now)
+
+    def without(stored: Options) -> Mapping[str, str]:
+        if name not in stored.group_ratio:
+            raise Refusal("record_not_found")
+        ratios = {group: ratio for group, ratio in stored.group_ratio.items() if group != name}
+        return {**_ratios(ratios), **_limits({**stored.ext_group_limits, name: NO_LIMITS})}
+
+    settings.revise(engine, actor, without, now=now)
 
 
-def _write(engine: Engine, actor: Actor, ratios: Mapping[str, Decimal], now: int) -> None:
-    """Saves the option with the digits as they stand: money is not made from floats."""
+def _ratios(ratios: Mapping[str, Decimal]) -> dict[str, str]:
+    """The option with the digits as they stand: money is not made from floats."""
     entries = ",".join(f"{json.dumps(name, ensure_ascii=False)}:{ratio:f}" for name, ratio in ratios.items())
-    settings.save(engine, actor, {"GroupRatio": f"{{{entries}}}"}, now=now)
+    return {"GroupRatio": f"{{{entries}}}"}
+
+
+def _limits(limits: Mapping[str, Limits]) -> dict[str, str]:
+    return {"ExtGroupLimits": render_group_limits(limits)}

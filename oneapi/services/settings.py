@@ -5,7 +5,7 @@ The snapshot that is in force is kept by services/snapshots.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from sqlalchemy import Connection, Engine, insert, select, update
@@ -31,9 +31,16 @@ def save(engine: Engine, actor: Actor, values: Mapping[str, str], *, now: int) -
 
     Each is judged beside the others as they will be: a switch and what it needs may come together.
     """
+    revise(engine, actor, lambda _: values, now=now)
+
+
+def revise(engine: Engine, actor: Actor, made_of: Callable[[Options], Mapping[str, str]], *, now: int) -> None:
+    """Saves what `made_of` makes of the options as they are stored, which a worker's snapshot may not have seen yet."""
 
     def work(connection: Connection) -> None:
-        options = Options.from_rows({**_rows(connection), **values})
+        stored = _rows(connection)
+        values = made_of(Options.from_rows(stored))
+        options = Options.from_rows({**stored, **values})
         for key, value in values.items():
             try:
                 validate(key, value, options)

@@ -199,15 +199,20 @@ def _write(connection: Connection, actor: Actor, stored: AnyRow, values: dict[st
     return written
 
 
-def limits_column(value: dict[str, Any], *, may_budget: bool = True) -> str | None:
+def limits_column(value: Mapping[str, Any], *, may_budget: bool = True) -> str | None:
     """What column `limits` is to have for that JSON object. Raises Refusal."""
+    return render_limits(checked_limits(value, may_budget=may_budget))
+
+
+def checked_limits(value: Mapping[str, Any], *, may_budget: bool) -> Limits:
+    """Limits as somebody gives them. Raises Refusal."""
     try:
         limits = parse_limits(value)
     except ValueError as error:
         raise invalid_input("limits_invalid", detail=str(error)) from None
     if limits.budget is not None and not may_budget:
         raise invalid_input("limits_invalid", detail="budgets are for tokens")
-    return render_limits(limits)
+    return limits
 
 
 def _check(values: Mapping[str, Any], *, stored_quota: int) -> None:

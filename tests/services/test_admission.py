@@ -20,7 +20,7 @@ from oneapi.options import Options
 from oneapi.relay import ir
 from oneapi.relay.exchange import Call, Caller, Exchange
 from oneapi.relay.head import Head
-from oneapi.services.admission import Admission, period_of
+from oneapi.services.admission import Admission, TokenUse, period_of, token_use
 from tests.servers import FreshDatabase, Redis
 from tests.services.books import Books, caller, cost
 
@@ -237,6 +237,22 @@ def test_what_is_held_counts_towards_a_budget(books: Books) -> None:
         gate.refuses(who)
         ledger.settle(hold, cost(99, "r1", token_id=1))
     gate.enter(who)
+
+
+def test_what_a_token_uses_is_told_as_it_is_counted(books: Books) -> None:
+    gate, who = Gate(books), budgeted("day", 9)
+    limits = parse_limits({"budget": {"period": "day", "quota": 9}})
+    books.set_token(used_quota=5000)
+    midnight = int(NOON) + 43_200
+    assert token_use(books.engine, 1, limits, NOON) == TokenUse(running=0, spent=0, resets_at=midnight)
+    gate.enter(who)
+    books.set_token(used_quota=5003)
+    with books.ledger() as ledger:
+        hold = ledger.reserve(who, 4, "r1")
+        assert token_use(books.engine, 1, limits, NOON) == TokenUse(running=1, spent=7, resets_at=midnight)
+        assert token_use(books.engine, 1, Limits(), NOON) == TokenUse(running=1)
+        ledger.settle(hold, cost(0, "r1", token_id=1))
+    assert token_use(books.engine, 1, limits, NOON + 86_400).spent == 0
 
 
 def test_another_period_begins_at_once(books: Books) -> None:
