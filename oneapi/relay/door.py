@@ -125,7 +125,7 @@ class RelayDoor:
         wanted = asked(method, raw_path)
         if wanted is None:
             return self.beyond(environ, _with_cors(start_response) if is_foreign else start_response)
-        watch = Watch(environ.get("gunicorn.socket"))
+        watch = _WatchOfServer(environ.get("gunicorn.socket"))
 
         def read_body(limit: int) -> bytes:
             body = _read(environ, limit)
@@ -219,54 +219,65 @@ class Watch:
     """Ends the greenlet that serves a call when its client hangs up. No greenlet and no timer of its own.
 
     From its making the call is among the live ones; the socket is watched from `start`, when the request was read.
+    `reads` is the event loop's watcher of the socket, which is the watch's alone from there until it looks away.
     """
 
-    __slots__ = ("_greenlet", "_socket", "_watcher")
+    __slots__ = ("_greenlet", "_is_watching", "_reads", "_socket")
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, reads: Any) -> None:
         self._greenlet = gevent.getcurrent()
         self._socket = client
-        self._watcher: Any = None
+        self._reads = reads
+        self._is_watching = False
         LIVE.add(self._greenlet)
-        if client is not None:
-            client.settimeout(CLIENT_TIMEOUT_S)
 
     def start(self) -> None:
-        if self._socket is not None:
-            self._watcher = get_hub().loop.io(self._socket.fileno(), 1)
-            self._watcher.start(self._readable)
+        if self._reads is not None:
+            self._is_watching = True
+            self._reads.start(self._readable)
 
     def _readable(self) -> None:
-        watcher, client = self._watcher, self._socket
-        if watcher is None or client is None:
-            return
         try:
             # below gevent's own socket, which would wait: this runs in the event loop
-            gone = not client._sock.recv(1, socket.MSG_PEEK)
+            gone = not self._socket._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return
         except OSError:
             gone = True
-        watcher.stop()
+        self._reads.stop()
         if gone:
             get_hub().loop.run_callback(self._end)
 
     def _end(self) -> None:
-        if self._watcher is not None:  # still the same call: the greenlet may have gone on to the next request
+        if self._is_watching:  # still the same call: the greenlet may have gone on to the next request
             self._greenlet.throw(ClientGone())
 
     def look_away(self) -> None:
         """From here on the call ends by itself, whether or not its client leaves."""
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.stop()
-            watcher.close()
+        if self._is_watching:
+            self._is_watching = False
+            self._reads.stop()
 
     def stop(self) -> None:
         LIVE.discard(self._greenlet)
-        if self._socket is not None:
-            self._socket.settimeout(None)  # how long it may be idle now is the server's to say
         self.look_away()
+
+
+class _WatchOfServer(Watch):
+    """For a socket that a WSGI server reads, with a watcher and a patience of its own."""
+
+    __slots__ = ()
+
+    def __init__(self, client: Any) -> None:
+        super().__init__(client, None if client is None else get_hub().loop.io(client.fileno(), 1))
+        if client is not None:
+            client.settimeout(CLIENT_TIMEOUT_S)
+
+    def stop(self) -> None:
+        super().stop()
+        if self._socket is not None:
+            self._reads.close()
+            self._socket.settimeout(None)  # how long it may be idle now is the server's to say
 
 
 class _Body:

@@ -44,6 +44,8 @@ from oneapi.relay.door import (
     too_slow,
 )
 from oneapi.relay.paths import Asked, asked
+from oneapi.relay.transport.http1 import header_name
+from oneapi.relay.transport.sockets import Socket
 
 _HOT = b"POST /v1/"
 _READ_BYTES = 65_536
@@ -70,6 +72,7 @@ class RelayWorker(GeventWorker):
     """Finds the door among the extensions of the Flask application."""
 
     def init_process(self) -> None:
+        self._keepalive_s = self.cfg.keepalive or CLIENT_TIMEOUT_S
         self._servers: list[StreamServer] = []
         self._new: set[Any] = set()  # connections on which no request has come yet
         self._idle: set[Any] = set()  # between two requests
@@ -102,44 +105,42 @@ class RelayWorker(GeventWorker):
             super().handle(listener, client, addr)
             return
         data, waiting = b"", self._new
+        sock = Socket(client)
         try:
             while self.alive or waiting is self._new:  # who was let in is heard
-                data = self._beginning(client, data, waiting)
+                data = self._beginning(sock, data, waiting)
                 waiting = self._idle
-                client.settimeout(CLIENT_TIMEOUT_S)
                 wanted = _wanted(data)
                 if wanted is None:
                     data = self._serve_by_gunicorn(listener, client, addr, data)
                 else:
-                    data = self._serve_here(door, wanted, listener, client, addr, data)
+                    data = self._serve_here(door, wanted, listener, sock, addr, data)
         except (OSError, CallEnded):
             pass
         finally:
-            util.close(client)
+            sock.close()
 
-    def _beginning(self, client: Any, data: bytes, waiting: set[Any]) -> bytes:
+    def _beginning(self, sock: Socket, data: bytes, waiting: set[Any]) -> bytes:
         """The next request's first line at least, for which the client is `waiting`; raises _Closed when none comes."""
-        client.settimeout(self.cfg.keepalive or CLIENT_TIMEOUT_S)
-        waiting.add(client)
+        waiting.add(sock.sock)
         try:
             while not data or (b"\r\n" not in data and len(data) < _MAX_LINE_BYTES):
-                more = client.recv(_READ_BYTES)
-                if not more:
-                    raise _Closed
-                data += more
+                data += _received(sock, _READ_BYTES, self._keepalive_s)
         finally:
-            waiting.discard(client)
+            waiting.discard(sock.sock)
         return data
 
-    def _serve_here(self, door: RelayDoor, wanted: Asked, listener: Any, client: Any, addr: Any, data: bytes) -> bytes:
+    def _serve_here(
+        self, door: RelayDoor, wanted: Asked, listener: Any, sock: Socket, addr: Any, data: bytes
+    ) -> bytes:
         """One request by the short way; returns what was read beyond it, raises _Closed when the connection ends."""
-        connection = _Connection(door, client, addr[0] if isinstance(addr, tuple) and addr else "")
+        connection = _Connection(door, sock, addr[0] if isinstance(addr, tuple) and addr else "")
         try:
             connection.serve(wanted, data, may_persist=lambda: self.alive)
         except httptools.HttpParserUpgrade:
             # The parser will not read the body of a request that wishes for another protocol, a wish that any server
             # may leave unheard (Java's own client has it in its first request).
-            return self._serve_by_gunicorn(listener, client, addr, connection.fed)
+            return self._serve_by_gunicorn(listener, sock.sock, addr, connection.fed)
         return b""
 
     def _serve_by_gunicorn(self, listener: Any, client: Any, addr: Any, data: bytes) -> bytes:
@@ -162,6 +163,18 @@ class RelayWorker(GeventWorker):
             raise _Closed from error
         beyond: bytes = parser.unreader.take_buffered()
         return beyond
+
+
+def _received(sock: Socket, size: int, seconds: float) -> bytes:
+    """What comes next. Raises _Closed at the end, TimeoutError when nothing comes for so long."""
+    # The client is hardly ever so quick that it would be worth trying first.
+    while sock.wait_readable(seconds):
+        data = sock.receive(size)
+        if data:
+            return data
+        if data is not None:
+            raise _Closed
+    raise TimeoutError
 
 
 def _end_reading(clients: set[Any]) -> None:
@@ -188,7 +201,6 @@ class _Connection:
 
     __slots__ = (
         "_body",
-        "_client",
         "_door",
         "_has_head",
         "_has_more",
@@ -199,14 +211,15 @@ class _Connection:
         "_parser",
         "_peer",
         "_size",
+        "_sock",
         "_url",
         "_watch",
         "fed",
     )
 
-    def __init__(self, door: RelayDoor, client: Any, peer: str) -> None:
+    def __init__(self, door: RelayDoor, sock: Socket, peer: str) -> None:
         self._door = door
-        self._client = client
+        self._sock = sock
         self._peer = peer
         self._headers: dict[str, str] = {}
         self.fed = b""  # all of the request that was read, until its head is whole
@@ -216,7 +229,7 @@ class _Connection:
         self._size = 0
         self._has_head = self._is_done = self._has_more = self._is_damaged = False
         self._parser: Any = httptools.HttpRequestParser(self)
-        self._watch = Watch(client)
+        self._watch = Watch(sock.sock, sock.reads)
 
     # ---- told by httptools ----
 
@@ -231,7 +244,7 @@ class _Connection:
         if self._has_head:
             return  # a trailer, or another request's
         self._head_size += len(name) + len(value)
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        key, text = header_name(name), value.decode("latin-1")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
@@ -279,7 +292,7 @@ class _Connection:
             self._watch.stop()
             self._parser = None  # it holds this object in turn
         if not self._is_done:
-            util.close_graceful(self._client, _LINGER_S, _LINGER_BYTES)
+            util.close_graceful(self._sock.sock, _LINGER_S, _LINGER_BYTES)
         if not persists:
             raise _Closed
 
@@ -302,7 +315,7 @@ class _Connection:
             raise too_large(limit)
         try:
             if not self._is_done and self._headers.get("expect", "").lower() == "100-continue":
-                self._client.sendall(_CONTINUE)
+                self._write(_CONTINUE)
             while not self._is_done:
                 if self._is_damaged:
                     raise damaged()
@@ -319,10 +332,7 @@ class _Connection:
         return b"".join(self._body)
 
     def _receive(self, size: int) -> bytes:
-        data: bytes = self._client.recv(size)
-        if not data:
-            raise _Closed
-        return data
+        return _received(self._sock, size, CLIENT_TIMEOUT_S)
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -335,8 +345,8 @@ class _Connection:
     # ---- the answer ----
 
     def _refuse(self, whole: bytes) -> NoReturn:
-        self._client.sendall(whole)
-        util.close_graceful(self._client, _LINGER_S, _LINGER_BYTES)
+        self._write(whole)
+        util.close_graceful(self._sock.sock, _LINGER_S, _LINGER_BYTES)
         raise _Closed
 
     def _send(self, answered: Answered, persists: bool) -> None:
@@ -360,10 +370,7 @@ class _Connection:
             write(before + _LAST_CHUNK if is_chunked else before)
 
     def _write(self, data: bytes) -> None:
-        # Nearly always the kernel takes it all; sendall alone would first ask for the size of the socket's buffer.
-        sent = self._client.send(data)
-        if sent < len(data):
-            self._client.sendall(memoryview(data)[sent:])
+        self._sock.send(data, CLIENT_TIMEOUT_S)
 
 
 @lru_cache(maxsize=64)

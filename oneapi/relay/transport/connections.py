@@ -1,24 +1,20 @@
-"""Sockets to servers: connecting, waiting in slices of time, and keeping idle ones for the next request.
-
-A `Connection` belongs to one greenlet at a time and never blocks but in its two waits. They use the event loop's own
-watchers: a wait with gevent's `Timeout` costs as much again as the read it is for.
-"""
+"""Connections to servers: making them, and keeping idle ones for the next request."""
 
 from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import certifi
 import gevent
-from gevent import get_hub, getcurrent, socket
+from gevent import socket
 from gevent.ssl import SSLContext
 
 from oneapi.errors import UpstreamUnreachable
 from oneapi.relay.transport.http1 import ResponseParser
+from oneapi.relay.transport.sockets import WOULD_BLOCK, Socket
 
 READ_BYTES = 65536
 _IDLE_S = 60.0  # below the 65 s and more that providers' load balancers keep an idle connection
@@ -26,7 +22,6 @@ _MAX_IDLE = 1000  # per origin, so that the end of a burst does not leave thousa
 _MIN_ATTEMPT_S = 3.0  # what one address is given, where a name has several: a lost SYN is sent again after one second
 # A TLS record holds at most 16 KiB: a read of that size says that more may be there, in plain or in TLS.
 _MORE_BYTES = 16384
-_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Origin(NamedTuple):
@@ -57,99 +52,39 @@ def tls_context() -> SSLContext:
     return context
 
 
-class Connection:
-    """A connected socket with the parser of its responses. It is closed once, by whoever holds it."""
+class Connection(Socket):
+    """A connected socket with the parser of its responses."""
 
-    __slots__ = (
-        "_hub",
-        "_read_watcher",
-        "_receive",
-        "_send",
-        "_sock",
-        "_write_watcher",
-        "idle_since",
-        "may_have_more",
-        "origin",
-        "parser",
-    )
+    __slots__ = ("idle_since", "may_have_more", "origin", "parser")
 
     def __init__(self, sock: Any, origin: Origin) -> None:
-        sock.settimeout(0.0)
+        super().__init__(sock)
         self.origin = origin
         self.parser = ResponseParser()
         self.idle_since = 0.0
         self.may_have_more = False  # the last read was a full one: the next is likely not to wait
-        self._sock = sock
-        self._receive: Callable[[int], bytes] = sock.recv
-        # gevent's send() hides what TLS waits for; write() says it.
-        self._send: Callable[[Any], int] = sock.write if origin.scheme == "https" else sock.send
-        self._hub = get_hub()
-        self._read_watcher = self._hub.loop.io(sock.fileno(), 1)
-        self._write_watcher = self._hub.loop.io(sock.fileno(), 2)
 
-    def wait_readable(self, seconds: float) -> bool:
-        """False when `seconds` have passed without a byte, or the end, to read."""
-        return self._wait(self._read_watcher, seconds)
-
-    def receive(self) -> bytes | None:
-        """What is there to read, b"" at the end, None when nothing is there yet. Raises OSError."""
+    def receive(self, size: int = READ_BYTES) -> bytes | None:
+        """As any socket, remembering whether there may be more."""
         try:
-            data = self._receive(READ_BYTES)
-        except _WOULD_BLOCK:
+            data = self._receive(size)
+        except WOULD_BLOCK:
             self.may_have_more = False
             return None
         self.may_have_more = len(data) >= _MORE_BYTES
         return data
-
-    def send(self, data: bytes, seconds: float) -> None:
-        """All of `data`. Raises OSError; TimeoutError when the other side takes nothing for `seconds`."""
-        rest: bytes | memoryview = data
-        while True:
-            watcher = self._write_watcher
-            try:
-                sent = self._send(rest)
-                if sent == len(rest):
-                    return
-                rest = memoryview(rest)[sent:]
-                continue
-            except ssl.SSLWantReadError:
-                watcher = self._read_watcher
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                pass
-            if not self._wait(watcher, seconds):
-                raise TimeoutError
 
     def is_usable(self) -> bool:
         """Whether an idle connection may carry a request: whatever there is to read on it, its end or bytes that nobody
         asked for, says no."""
         try:
             # TLS sockets refuse flags, so this looks at the bytes below.
-            socket.socket.recv(self._sock, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            socket.socket.recv(self.sock, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return True
         except OSError:
             return False
         return False
-
-    def close(self) -> None:
-        self._read_watcher.close()
-        self._write_watcher.close()
-        self._sock.close()
-
-    def _wait(self, watcher: Any, seconds: float) -> bool:
-        if seconds <= 0:
-            return True  # the attempt that follows tells
-        hub = self._hub
-        switch = getcurrent().switch
-        timer = hub.loop.timer(seconds)
-        watcher.start(switch, True)
-        timer.start(switch, False)
-        try:
-            return hub.switch() is True
-        finally:
-            watcher.stop()
-            timer.stop()
-            timer.close()
 
 
 class Pool:

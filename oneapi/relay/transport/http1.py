@@ -142,7 +142,7 @@ class ResponseParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.has_head:
             return  # a trailer
-        key = _names.get(name) or _name(name)
+        key = header_name(name)
         text = value.decode("latin-1").rstrip(" \t")
         headers = self.headers
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
@@ -174,10 +174,13 @@ class ResponseParser:
             self.is_complete = True
 
 
-def _name(name: bytes) -> str:
-    text = name.decode("latin-1").lower()
-    if len(_names) < 1000:
-        _names[name] = text
+def header_name(name: bytes) -> str:
+    """As we call it: in lower case."""
+    text = _names.get(name)
+    if text is None:
+        text = name.decode("latin-1").lower()
+        if len(_names) < 1000:
+            _names[name] = text
     return text
 
 
