@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from oneapi.columns import Columns, in_proportion, parse_price_table
 from oneapi.limits import Limits, parse_group_limits
 
 Page = Literal["operation", "system", "other"]
@@ -107,22 +108,19 @@ def _positive(text: str) -> Decimal:
 def _not_negative(text: str) -> Decimal:
     if not _NUMBER.fullmatch(text):
         raise ValueError("must be a number")
-    return _in_proportion(Decimal(text))
+    return _not_below_zero(Decimal(text))
 
 
 def _not_negative_or_none(text: str) -> Decimal | None:
     return _not_negative(text) if text else None
 
 
-def _in_proportion(number: object) -> Decimal:
-    """The number, when it may be a price or a length of time; beyond 10^±18 it is a slip of the finger."""
+def _not_below_zero(number: object) -> Decimal:
     if not isinstance(number, Decimal) or not number.is_finite():
         raise ValueError("must be a number")
     if number < 0:
         raise ValueError("must not be negative")
-    if number and not -18 <= number.adjusted() <= 18:
-        raise ValueError("is out of all proportion")
-    return number
+    return in_proportion(number)
 
 
 def _ratios(text: str) -> Ratios:
@@ -156,7 +154,7 @@ def _read_ratios(text: str) -> tuple[Ratios, tuple[str, ...]]:
     ratios = {}
     for name, value in table.items():
         try:
-            ratios[name] = _in_proportion(value)
+            ratios[name] = _not_below_zero(value)
         except ValueError as error:
             faults.append(f"has a value for {name} that {error}")
     return MappingProxyType(ratios), tuple(faults)
@@ -319,6 +317,16 @@ class Options:
         "{}",
         "operation",
         "How many times its input a model's output costs, as JSON {model: ratio}.",
+    )
+    ext_model_price: Mapping[str, Columns] = _option(
+        "text",
+        parse_price_table,
+        "ExtModelPrice",
+        "{}",
+        "operation",
+        "Further prices of a model, as JSON {model: {input, output, cached, cache_write, cache_write_1h, reasoning, "
+        "audio_input, audio_output, image_input, image_output, per_unit, above}}, in dollars per million tokens. "
+        "Where ModelRatio or CompletionRatio names the model, too, they go before and the others follow in proportion.",
     )
     group_ratio: Ratios = _option(
         "ratios",

@@ -12,15 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from oneapi.relay.pricelist import (
-    BuiltinPrices,
-    Columns,
-    CompletionRule,
-    ImagePrice,
-    as_option,
-    parse_columns,
-    parse_number,
-)
+from oneapi.columns import Columns, parse_columns, parse_number
+from oneapi.relay.pricelist import BuiltinPrices, CompletionRule, ImagePrice, as_option
 
 _HERE = Path(__file__).parent
 

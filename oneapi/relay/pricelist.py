@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from oneapi.columns import BUCKETS, Columns
 
 if TYPE_CHECKING:
     from oneapi.options import Options
@@ -87,78 +88,6 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
-    """A model's prices side by side, in whatever currency, to be scaled to its ratio; `per_unit` is always USD."""
-
-    input: Decimal
-    output: Decimal | None = None
-    cached: Decimal | None = None
-    cache_write: Decimal | None = None
-    cache_write_1h: Decimal | None = None
-    reasoning: Decimal | None = None
-    audio_input: Decimal | None = None
-    audio_output: Decimal | None = None
-    image_input: Decimal | None = None
-    image_output: Decimal | None = None
-    per_unit: Ratios = field(default_factory=dict)
-    above: tuple[tuple[int, Columns], ...] = ()
-
-    @property
-    def completion(self) -> Decimal | None:
-        """Output as a multiple of input; None where the columns do not say."""
-        if self.output is None:
-            return None
-        return self.output / self.input if self.input else Decimal(1)
-
-
-_TOKEN_COLUMNS = tuple(one.name for one in fields(Columns) if one.name not in ("per_unit", "above"))
-_BUCKETS = tuple(name for name in _TOKEN_COLUMNS if name not in ("input", "output"))
-
-
-def parse_columns(entry: Mapping[str, Any]) -> Columns:
-    """One entry of a list in USD per million tokens, as in data/model_prices.json and option ExtModelPrice.
-
-    {"input": 1.25, "output": 10, "cached": 0.125, "per_unit": {"searches": 0.01},
-     "above": [{"input_tokens": 200000, "input": 2.5, "output": 15}]}
-
-    Raises ValueError saying what is wrong.
-    """
-    if not isinstance(entry, Mapping):
-        raise ValueError("must be an object of prices")
-    unknown = entry.keys() - {*_TOKEN_COLUMNS, "per_unit", "above", "input_tokens"}
-    if unknown:
-        raise ValueError(f"has no column {min(unknown)}")
-    if "input" not in entry:
-        raise ValueError("has no price for input")
-    columns = {name: parse_number(entry[name]) for name in _TOKEN_COLUMNS if name in entry}
-    if not columns["input"] and any(columns.values()):
-        raise ValueError("has a free input, so that its other prices could not be scaled")
-    above = [(int(tier["input_tokens"]), parse_columns(tier)) for tier in entry.get("above", ())]
-    per_unit = {unit: parse_number(usd) for unit, usd in entry.get("per_unit", {}).items()}
-    return Columns(**columns, per_unit=per_unit, above=tuple(sorted(above, key=itemgetter(0))))
-
-
-def parse_number(value: object) -> Decimal:
-    """A price of the digits that stand there, or a fraction as text ("2.19/0.55") where the digits never end.
-
-    Raises ValueError.
-    """
-    if isinstance(value, str):
-        above, _, below = value.partition("/")
-        try:
-            number = Decimal(above) / Decimal(below or 1)
-        except ArithmeticError:
-            raise ValueError(f"must be a number, not {value!r}") from None
-    elif isinstance(value, int | Decimal) and not isinstance(value, bool):
-        number = Decimal(value)
-    else:
-        raise ValueError(f"must be a number, not {value!r}")
-    if not number.is_finite() or number < 0:
-        raise ValueError("must be a number that is not negative")
-    return number
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionRule:
     """Applies to names that fit all three; an empty condition fits any name."""
 
@@ -195,8 +124,8 @@ class PriceList:
     """The prices in force: what the operator has set, over the built-in lists. Immutable, but for what it remembers.
 
     In every table "name(channel type)" goes before "name", and the operator's entry before the built-in one, which
-    stands for each model that his table does not name. `columns` are prices of his own in USD per million tokens; a
-    model that has them needs no ratio.
+    stands for each model that his table does not name. `columns` are prices of his own in USD per million tokens: a
+    model that has them needs no ratio, and where it has one, that is its price and its columns follow in proportion.
     """
 
     def __init__(
@@ -215,6 +144,10 @@ class PriceList:
         self._group_ratios = group_ratios
         self._default_ratio = default_ratio
         self._columns = columns or {}
+        self._own_ratios = {model: own.input / 2 for model, own in self._columns.items()}
+        self._own_completions = {
+            model: ratio for model, own in self._columns.items() if (ratio := own.completion) is not None
+        }
         self._remembered = lru_cache(maxsize=8192)(self._look_up)
 
     @classmethod
@@ -226,6 +159,7 @@ class PriceList:
             completion_ratios=options.completion_ratio,
             group_ratios=options.group_ratio,
             default_ratio=options.ext_default_model_ratio,
+            columns=options.ext_model_price,
         )
 
     def price(self, model: str, channel_type: int | None = None) -> Price | None:
@@ -240,21 +174,19 @@ class PriceList:
         names = _names(model, _SEARCHING_FOR_INPUT, channel_type)
         images = _first(names, self._builtin.images) or ImagePrice()
         completion = self._completion(model, channel_type)
-        if (own := _first(names, self._columns)) is not None:
-            stated = own.completion
-            return _price(own, own.input / 2, completion if stated is None else stated, Decimal(1), images)
-        ratio = _first(names, self._model_ratios, self._builtin.model_ratios)
+        ratio = _first(names, self._model_ratios, self._own_ratios, self._builtin.model_ratios)
         if ratio is None:
             if self._default_ratio is None:
                 return None
             return Price(input=self._default_ratio, completion=completion, images=images, is_default=True)
-        standard = _first(names, self._builtin.model_ratios)
-        columns = _first(names, self._builtin.columns) or Columns(input=Decimal(1))
+        own = _first(names, self._columns)
+        standard = _first(names, self._builtin.model_ratios) if own is None else own.input / 2
+        columns = own or _first(names, self._builtin.columns) or Columns(input=Decimal(1))
         return _price(columns, ratio, completion, ratio / standard if standard else Decimal(1), images)
 
     def _completion(self, model: str, channel_type: int | None) -> Decimal:
         names = _names(model, _SEARCHING_FOR_COMPLETION, channel_type)
-        stated = _first(names, self._completion_ratios, self._builtin.completion_ratios)
+        stated = _first(names, self._completion_ratios, self._own_completions, self._builtin.completion_ratios)
         if stated is not None:
             return stated
         name = names[-1]
@@ -293,7 +225,7 @@ def _price(columns: Columns, ratio: Decimal, completion: Decimal, unit_scale: De
         if tier.completion is not None and columns.completion:
             of_tier = completion * tier.completion / columns.completion
         above.append((threshold, _price(tier, scaled(tier.input) or Decimal(0), of_tier, unit_scale, images)))
-    buckets: dict[str, Any] = {name: scaled(getattr(columns, name)) for name in _BUCKETS}
+    buckets: dict[str, Any] = {name: scaled(getattr(columns, name)) for name in BUCKETS}
     return Price(
         input=ratio,
         completion=completion,

@@ -5,6 +5,7 @@ The snapshot that is in force is kept by services/snapshots.py.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -69,4 +70,18 @@ def _save(connection: Connection, key: str, value: str) -> Change | None:
         if before == value:
             return None
         connection.execute(update(Option).where(Option.key == key).values(value=value))
-    return Change(key, MASKED, MASKED) if is_secret(key) else Change(key, before, value)
+    return Change(key, MASKED, MASKED) if is_secret(key) else Change(key, *_differing(before, value))
+
+
+def _differing(before: str, after: str) -> tuple[str, str]:
+    """Both texts; of tables, which may be long, the entries that are not the same."""
+    try:
+        old, new = json.loads(before), json.loads(after)
+    except ValueError:
+        return before, after
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return before, after
+    same = {name for name in old.keys() & new.keys() if old[name] == new[name]}
+    kept = ({name: value for name, value in table.items() if name not in same} for table in (old, new))
+    shown_old, shown_new = (json.dumps(table, ensure_ascii=False) for table in kept)
+    return shown_old, shown_new

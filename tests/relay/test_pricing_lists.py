@@ -10,18 +10,9 @@ from typing import Any
 import pytest
 
 import oneapi.data
+from oneapi.columns import Columns, parse_columns, parse_number, parse_price_table, render_price_table
 from oneapi.data import load_prices, price_option_texts
-from oneapi.relay.pricelist import (
-    BuiltinPrices,
-    Columns,
-    CompletionRule,
-    Price,
-    PriceList,
-    Ratios,
-    as_option,
-    parse_columns,
-    parse_number,
-)
+from oneapi.relay.pricelist import BuiltinPrices, CompletionRule, Price, PriceList, Ratios, as_option
 
 DATA = Path(oneapi.data.__file__).parent
 ONE_API = json.loads(
@@ -276,8 +267,27 @@ def test_a_model_made_free_is_free_in_all_its_columns() -> None:
 
 def test_an_operators_own_columns_need_no_ratio() -> None:
     columns = {"new-model": parse_columns({"input": Decimal(2), "output": Decimal(9), "cached": Decimal("0.5")})}
-    price = found("new-model", default=None, columns=columns, ratios={"new-model": Decimal(77)})
+    price = found("new-model", default=None, columns=columns)
     assert (price.input, price.output, price.cached) == (Decimal(1), Decimal("4.5"), Decimal("0.25"))
+
+
+def test_an_operators_columns_go_before_what_is_built_in() -> None:
+    columns = {"gemini-2.5-pro": parse_columns({"input": 4, "output": 8, "per_unit": {"searches": Decimal("0.02")}})}
+    price = found("gemini-2.5-pro", columns=columns)
+    assert (price.input, price.output, price.cached, price.above) == (2, 4, None, ())
+    assert price.per_unit == {"searches": Decimal("0.02")}
+
+
+def test_what_costs_by_the_unit_alone_keeps_its_price_whatever_is_built_in() -> None:
+    columns = {"gpt-4o": parse_columns({"input": 0, "per_unit": {"images": Decimal("0.04")}})}
+    price = found("gpt-4o", columns=columns)
+    assert (price.input, price.per_unit) == (0, {"images": Decimal("0.04")})
+
+
+def test_an_operators_ratios_go_before_his_columns_which_follow_in_proportion() -> None:
+    columns = {"new-model": parse_columns({"input": 2, "output": 9, "cached": 1, "per_unit": {"searches": 3}})}
+    price = found("new-model", columns=columns, ratios={"new-model": Decimal(3)}, completions={"new-model": Decimal(2)})
+    assert (price.input, price.output, price.cached, price.per_unit) == (3, 6, Decimal("1.5"), {"searches": 9})
 
 
 def test_an_operators_columns_without_output_follow_the_completion_rules() -> None:
@@ -319,11 +329,43 @@ def test_what_is_no_price_is_refused(value: object) -> None:
         ({"input": "x"}, "must be a number"),
         ({"input": "1/0"}, "must be a number"),
         ([], "must be an object"),
+        ({"input": Decimal("1e19")}, "out of all proportion"),
+        ({"input": 1, "per_unit": []}, "object of prices in per_unit"),
+        ({"input": 1, "above": {}}, "list in above"),
+        ({"input": 1, "above": [3]}, "list of objects in above"),
+        ({"input": 1, "above": [{"input": 3}]}, "must be a number"),
     ],
 )
 def test_columns_that_make_no_sense_are_refused(entry: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_columns(entry)
+
+
+def test_a_price_table_is_written_as_it_is_read() -> None:
+    table = parse_price_table(
+        '{"b": {"input": 0.10, "output": 0.3, "cached": 1e-9, "per_unit": {"calls": 12345678901234567890e-19}},'
+        ' "a": {"input": 1, "above": [{"input_tokens": 200000, "input": 2}]}}'
+    )
+    text = render_price_table(table)
+    assert parse_price_table(text) == table
+    assert text.splitlines()[1:-1] == [
+        '  "a": {"input": 1, "above": [{"input_tokens": 200000, "input": 2}]},',
+        '  "b": {"input": 0.1, "output": 0.3, "cached": 0.000000001, "per_unit": {"calls": 1.234567890123456789}}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", "must be a JSON object of models"),
+        ('{"m": {"output": 1}}', "has an entry for m that has no price for input"),
+        ('{"m": {"input": NaN}}', "has an entry for m that must be a number"),
+    ],
+)
+def test_a_price_table_that_cannot_be_used_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_price_table(text)
 
 
 def test_the_settings_page_shows_the_built_in_tables() -> None:
