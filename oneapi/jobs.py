@@ -90,11 +90,10 @@ def roll_up_logs(tools: Tools) -> None:
 
 
 def prune_logs(tools: Tools) -> None:
-    """Rows older than ExtLogRetentionDays go, once they are summed up. Those that tell of credits stay."""
+    """Rows older than ExtLogRetentionDays go. Those that tell of credits stay."""
     now, days = int(tools.now()), tools.options().ext_log_retention_days
     if days:
-        before = min(now - days * _DAY_S, rollups.rolled_up_to(tools.databases.logs))
-        pruning.prune(tools.databases, SYSTEM, before=before, now=now)
+        pruning.prune(tools.databases, SYSTEM, before=now - days * _DAY_S, now=now)
 
 
 def build_indexes(tools: Tools) -> None:

@@ -189,21 +189,22 @@ ONE_APIS = (CHANNELS, TOKENS, USERS, OPTIONS, REDEMPTIONS, ABILITIES)
 LOG_ROLLUPS = Table(
     "log_rollups",
     (
-        Column("hour", "int", is_required=True),
+        Column("length_s", "int", is_required=True),
+        Column("start", "int", is_required=True),
         Column("user_id", "int", is_required=True),
-        Column("token_id", "int", is_required=True),
-        Column("channel_id", "int", is_required=True),
-        Column("model_name", "varchar(191)", is_required=True),
-        Column("username", "varchar(191)", "''", is_required=True),
+        Column("dimension", "varchar(16)", is_required=True),
+        Column("name", "varchar(191)", is_required=True),
         Column("requests", "int", "0", is_required=True),
+        Column("failures", "int", "0", is_required=True),
         Column("quota", "int", "0", is_required=True),
         Column("prompt_tokens", "int", "0", is_required=True),
         Column("completion_tokens", "int", "0", is_required=True),
-        Column("errors", "int", "0", is_required=True),
         Column("elapsed_ms", "int", "0", is_required=True),
         Column("first_token_ms", "int", "0", is_required=True),
+        Column("with_first_token", "int", "0", is_required=True),
     ),
-    key=("hour", "user_id", "token_id", "channel_id", "model_name"),
+    key=("length_s", "start", "user_id", "dimension", "name"),
+    indexes=(Index("idx_log_rollups_name", ("user_id", "dimension", "name", "length_s", "start")),),
 )
 OURS = (
     Table(

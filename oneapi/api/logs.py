@@ -11,7 +11,7 @@ from dataclasses import replace
 from oneapi.api import objects
 from oneapi.api.asked import Asked, total_of
 from oneapi.api.routing import ADMIN, COMMON, Answer, Route
-from oneapi.services import logs, pruning
+from oneapi.services import logs, pruning, statistics
 from oneapi.services.logs import Filters
 from oneapi.services.numbers import id_of
 from oneapi.services.refusal import Refusal, invalid_parameter
@@ -56,12 +56,12 @@ def own_listing(asked: Asked) -> object:
 
 
 def stat(asked: Asked) -> object:
-    return {"quota": logs.consumed(asked.log_engine, filters_of(asked))}
+    return {"quota": statistics.consumed(asked.log_engine, filters_of(asked))}
 
 
 def own_stat(asked: Asked) -> object:
     filters = replace(own_filters_of(asked), channel_id=asked.number("channel"))
-    return {"quota": logs.consumed(asked.log_engine, filters)}
+    return {"quota": statistics.consumed(asked.log_engine, filters)}
 
 
 def search(asked: Asked) -> object:

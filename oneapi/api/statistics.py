@@ -17,7 +17,8 @@ from oneapi.api.asked import Asked
 from oneapi.api.routing import ADMIN, COMMON, Route
 from oneapi.services import exports, statistics
 from oneapi.services.refusal import invalid_parameter
-from oneapi.services.statistics import DAY_S, By, Span, Sums
+from oneapi.services.rollups import DAY_S
+from oneapi.services.statistics import By, Span, Sums
 
 _STEPS = {"hour": 3600, "day": DAY_S, "": DAY_S}
 _MOST_STEPS = 1000

@@ -54,21 +54,25 @@ class Log(Model):
 
 
 class LogRollup(Model):
-    """Sums of the logs of one hour, kept beside the logs they sum up."""
+    """Sums of the logs of one hour or one day of UTC, once for each way in which charts cut them (services/rollups.py).
+
+    Kept beside the logs they sum up. The key begins with the time, so that new rows come at its end.
+    """
 
     __bind_key__ = "logs"
     __tablename__ = "log_rollups"
+    __table_args__ = (Index("idx_log_rollups_name", "user_id", "dimension", "name", "length_s", "start"),)
 
-    hour: Mapped[int] = mapped_column(Int, primary_key=True, autoincrement=False)  # Unix seconds of its start
-    user_id: Mapped[int] = mapped_column(Int, primary_key=True, autoincrement=False)
-    token_id: Mapped[int] = mapped_column(Int, primary_key=True, autoincrement=False)  # 0: unknown
-    channel_id: Mapped[int] = mapped_column(Int, primary_key=True, autoincrement=False)
-    model_name: Mapped[str] = mapped_column(String(191), primary_key=True)
-    username: Mapped[str] = mapped_column(String(191), default="", server_default="")
+    length_s: Mapped[int] = mapped_column(Int, primary_key=True, autoincrement=False)
+    start: Mapped[int] = mapped_column(Int, primary_key=True, autoincrement=False)  # Unix seconds
+    user_id: Mapped[int] = mapped_column(Int, primary_key=True, autoincrement=False)  # 0: everybody
+    dimension: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(191), primary_key=True)
     requests: Mapped[int] = mapped_column(Int, default=0, server_default="0")
+    failures: Mapped[int] = mapped_column(Int, default=0, server_default="0")
     quota: Mapped[int] = mapped_column(Int, default=0, server_default="0")
     prompt_tokens: Mapped[int] = mapped_column(Int, default=0, server_default="0")
     completion_tokens: Mapped[int] = mapped_column(Int, default=0, server_default="0")
-    errors: Mapped[int] = mapped_column(Int, default=0, server_default="0")
     elapsed_ms: Mapped[int] = mapped_column(Int, default=0, server_default="0")
     first_token_ms: Mapped[int] = mapped_column(Int, default=0, server_default="0")
+    with_first_token: Mapped[int] = mapped_column(Int, default=0, server_default="0")

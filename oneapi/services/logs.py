@@ -1,4 +1,4 @@
-"""Logs: record, list, search, sum up. Pruning is in pruning.py.
+"""Logs: record, list, search. Sums are in statistics.py, pruning is in pruning.py.
 
 Rows live in the log database where there is one; a row that belongs to a transaction of the main database then waits in
 the outbox.
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, insert, or_, select
 
 from oneapi.models import Log, OutboxEntry
 from oneapi.relay.exchange import LogEntry
@@ -90,10 +90,3 @@ def search(log_engine: Engine, keyword: str, *, user_id: int | None = None) -> l
         query = query.where(Log.user_id == user_id)
     with log_engine.connect() as connection:
         return list(connection.execute(query.order_by(Log.id.desc()).limit(SEARCH_LIMIT)))
-
-
-def consumed(log_engine: Engine, filters: Filters) -> int:
-    """Sum of what was charged in these rows; the type asked for does not matter."""
-    query = select(func.sum(Log.quota)).where(*replace(filters, type=CONSUMPTION).conditions())
-    with log_engine.connect() as connection:
-        return int(connection.execute(query).scalar() or 0)

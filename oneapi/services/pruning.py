@@ -1,6 +1,7 @@
 """Pruning: old log rows go, and what they add up to stays.
 
-The sums of the rows are kept in `openings`, so that every balance can still be proved (docs/architecture.md §3).
+The sums of the rows are kept in `openings`, so that every balance can still be proved (docs/architecture.md §3), and
+charts show them on: hours that are over are summed up before (rollups.py).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from oneapi.database import Databases, run_write
 from oneapi.models import Log, Opening
-from oneapi.services import audit
+from oneapi.services import audit, rollups
 from oneapi.services.audit import Actor
 from oneapi.services.logs import CONSUMPTION, FAILURE, MANAGEMENT, SYSTEM, TEST, TOP_UP, TYPES
 from oneapi.services.refusal import invalid_input
@@ -32,6 +33,7 @@ def prune(
     """Deletes rows of these types from before that time, in batches, and returns how many they were."""
     if not set(types) <= set(TYPES):
         raise invalid_input("log_types_unknown")
+    rollups.roll_up(databases.logs, now=now)
     doomed = select(Log.id, Log.user_id, Log.type, Log.quota).where(Log.created_at < before, Log.type.in_(types))
     doomed = doomed.order_by(Log.id).limit(_BATCH)
     batch = _prune_batch_apart if databases.is_split else _prune_batch

@@ -1,21 +1,26 @@
-"""Figures for dashboards. Days are days of UTC, whatever zone a database lives in (D-35)."""
+"""Figures for dashboards. Days are days of UTC, whatever zone a database lives in (D-35).
+
+Whole hours and days that are over are read from their sums (rollups.py), the rest from the log rows: the figures are
+those of the rows, and stay when these are pruned.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, case, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, func, select
 
 from oneapi.database import in_thread
-from oneapi.models import Log
-from oneapi.services.logs import CONSUMPTION, FAILURE
-from oneapi.services.rows import AnyRow
+from oneapi.models import Log, LogRollup
+from oneapi.services import rollups
+from oneapi.services.logs import CONSUMPTION, Filters
+from oneapi.services.rollups import DAY_S, EVERYBODY, HOUR_S, ROWS, Dimension, Reach, Stretch
 
-DAY_S = 86400
 DASHBOARD_DAYS = 7
+_ENDLESS = 2**53  # seconds; later than any row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,55 +38,79 @@ class DayOfModel:
 def dashboard(log_engine: Engine, user_id: int, *, now: int) -> list[DayOfModel]:
     """The last seven days, today included, by day and model."""
     today = now - now % DAY_S
-    begin_of_day = Log.created_at - Log.created_at % DAY_S
-    query = (
-        select(
-            begin_of_day.label("day"),
-            Log.model_name.label("model"),
-            func.count().label("requests"),
-            func.sum(Log.quota).label("quota"),
-            func.sum(Log.prompt_tokens).label("prompt_tokens"),
-            func.sum(Log.completion_tokens).label("completion_tokens"),
+    span = Span(start=today - (DASHBOARD_DAYS - 1) * DAY_S, end=today + DAY_S, step_s=DAY_S)
+
+    def work(connection: Connection) -> dict[str, dict[int, Sums]]:
+        return _by_part(_cells(connection, _Cut("model", user_id), span))
+
+    found = [
+        DayOfModel(
+            day=datetime.fromtimestamp(step, UTC).strftime("%Y-%m-%d"),
+            model_name=name,
+            requests=sums.requests,
+            quota=sums.quota,
+            prompt_tokens=sums.prompt_tokens,
+            completion_tokens=sums.completion_tokens,
         )
-        .where(
-            Log.user_id == user_id,
-            Log.type == CONSUMPTION,
-            Log.created_at >= today - (DASHBOARD_DAYS - 1) * DAY_S,
-            Log.created_at < today + DAY_S,
+        for name, steps in in_thread(log_engine, work).items()
+        for step, sums in steps.items()
+        if sums.requests
+    ]
+    return sorted(found, key=lambda one: (one.day, one.model_name))
+
+
+def consumed(log_engine: Engine, filters: Filters) -> int:
+    """Sum of what was charged in the rows that fit; the type asked for does not matter."""
+    filters = replace(filters, type=CONSUMPTION)
+    cut = _cut_of(filters)
+
+    def of_rows(connection: Connection, begin: int, end: int) -> int:
+        fitting = replace(filters, start=begin, end=end).conditions()
+        return int(connection.scalar(select(func.sum(Log.quota)).where(*fitting)) or 0)
+
+    def work(connection: Connection) -> int:
+        if cut is None:
+            return of_rows(connection, filters.start, filters.end)
+        # Sums outlive their rows; what is asked for are the rows.
+        fitting = Filters(type=CONSUMPTION, start=filters.start).conditions()
+        oldest = connection.scalar(select(Log.created_at).where(*fitting).order_by(Log.created_at).limit(1))
+        if oldest is None:
+            return 0
+        end = filters.end + 1 if filters.end else _ENDLESS
+        return sum(
+            of_rows(connection, stretch.begin, stretch.end - 1)
+            if stretch.length_s == ROWS
+            else int(connection.scalar(select(func.sum(LogRollup.quota)).where(*_of_rollups(stretch, cut))) or 0)
+            for stretch in _reach(connection, cut).split(oldest, end)
         )
-        # By the names: PostgreSQL takes the same expression with other parameters for another one.
-        .group_by("day", "model")
-        .order_by("day", "model")
-    )
-    with log_engine.connect() as connection:
-        return [
-            DayOfModel(
-                day=datetime.fromtimestamp(int(row.day), UTC).strftime("%Y-%m-%d"),
-                model_name=row.model or "",
-                requests=int(row.requests),
-                quota=int(row.quota or 0),
-                prompt_tokens=int(row.prompt_tokens or 0),
-                completion_tokens=int(row.completion_tokens or 0),
-            )
-            for row in connection.execute(query)
-        ]
+
+    return in_thread(log_engine, work)
+
+
+def _cut_of(filters: Filters) -> _Cut | None:
+    """Where the rows that fit are summed up together; None where they are not."""
+    named: dict[Dimension, str] = {
+        "user": filters.username,
+        "token": filters.token_name,
+        "model": filters.model_name,
+        "channel": str(filters.channel_id or ""),
+    }
+    given = [(dimension, name) for dimension, name in named.items() if name] or [("total", "")]
+    if len(given) > 1 or filters.request_id or filters.before_id:
+        return None
+    ((dimension, name),) = given
+    return _Cut(dimension, filters.user_id, (name,))
 
 
 # ---- charts ----
 
 By = Literal["model", "token", "channel", "user"]
 
-_NAMES: dict[By, Any] = {
-    "model": Log.model_name,
-    "token": Log.token_name,
-    "channel": Log.channel_id,
-    "user": Log.username,
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A stretch of time in equal steps. `zone_s` is what the reader's clock is ahead of UTC: days are his."""
+    """A stretch of time in equal steps. `zone_s` is what the reader's clock is ahead of UTC: days are his, but for the
+    half hour by which some clocks differ, since sums are kept of hours."""
 
     start: int
     end: int
@@ -91,10 +120,16 @@ class Span:
     @property
     def steps(self) -> list[int]:
         """The begin of each step, as Unix seconds."""
-        return list(range(self._begin(self.start), self.end, self.step_s))
+        return list(range(self.step_of(self.start), self.end, self.step_s))
 
-    def _begin(self, moment: int) -> int:
-        return moment - (moment + self.zone_s) % self.step_s
+    @property
+    def shift_s(self) -> int:
+        """What steps are ahead of UTC: whole hours."""
+        return self.zone_s - self.zone_s % HOUR_S
+
+    def step_of(self, moment: Any) -> Any:
+        """The begin of the step that a moment, or a column of moments, is in."""
+        return moment - (moment + self.shift_s) % self.step_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,66 +158,121 @@ class Usage:
 
 def usage(log_engine: Engine, span: Span, by: By, *, user_id: int | None = None, most_parts: int = 8) -> Usage:
     """What was used in that span, by somebody or by all."""
-    wanted = [
-        Log.type.in_((CONSUMPTION, FAILURE)),
-        Log.created_at >= span.steps[0],
-        Log.created_at < span.end,
-        *([] if user_id is None else [Log.user_id == user_id]),
-    ]
-    name = _NAMES[by]
-    moment = Log.created_at + span.zone_s
-    begin = moment - moment % span.step_s
 
     def work(connection: Connection) -> Usage:
-        dearest = connection.execute(
-            select(name.label("name"), *_SUMS)
-            .where(*wanted)
-            .group_by("name")
-            .order_by(_SUMS[2].desc(), _SUMS[0].desc())
-            .limit(most_parts)
-        ).all()
-        by_step = connection.execute(select(begin.label("step"), *_SUMS).where(*wanted).group_by("step")).all()
-        parts: dict[Any, dict[int, Sums]] = {row.name: {} for row in dearest}
-        query = select(begin.label("step"), name.label("name"), *_SUMS).where(*wanted, name.in_(parts))
-        for row in connection.execute(query.group_by("step", "name")):
-            parts.setdefault(row.name, {})[int(row.step) - span.zone_s] = _sums(row)
-        steps = {int(row.step) - span.zone_s: _sums(row) for row in by_step}
+        totals = _by_part(_cells(connection, _Cut("total", user_id, ("",)), span)).get("", {})
+        dearest = _dearest(connection, _Cut(by, user_id), span, most_parts)
+        parts: dict[str, dict[int, Sums]] = {name: {} for name in dearest}
+        if dearest:
+            parts |= _by_part(_cells(connection, _Cut(by, user_id, dearest), span))
         return Usage(
             steps=span.steps,
-            total=_added(steps.values()),
-            by_step=steps,
-            parts=[(_text(row.name), _sums(row), parts[row.name]) for row in dearest],
+            total=_added(totals.values()),
+            by_step=totals,
+            parts=[(_shown(by, name), _added(parts[name].values()), parts[name]) for name in dearest],
         )
 
     return in_thread(log_engine, work)
 
 
-def _counted(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.sum(case((condition, 1), else_=0))
+def _shown(by: By, name: str) -> str:
+    return "" if by == "channel" and name == "0" else name
 
 
-_IS_PAID = Log.type == CONSUMPTION
-_SUMS: tuple[ColumnElement[Any], ...] = (
-    _counted(_IS_PAID).label("requests"),
-    _counted(Log.type == FAILURE).label("failures"),
-    func.sum(Log.quota).label("quota"),
-    func.sum(Log.prompt_tokens).label("prompt_tokens"),
-    func.sum(Log.completion_tokens).label("completion_tokens"),
-    func.sum(case((_IS_PAID, Log.elapsed_time), else_=0)).label("elapsed_ms"),
-    func.sum(case((_IS_PAID, Log.first_token_ms), else_=0)).label("first_token_ms"),
-    _counted(_IS_PAID & Log.first_token_ms.is_not(None)).label("with_first_token"),
-)
-_FIELDS = tuple(column.name for column in _SUMS)
+# ---- reading a cut, from sums and from rows ----
 
 
-def _sums(row: AnyRow) -> Sums:
-    return Sums(**{field: int(getattr(row, field) or 0) for field in _FIELDS})
+class _Cut(NamedTuple):
+    """What is wanted: the parts of a dimension, somebody's or all, all of them or those with these names."""
+
+    dimension: Dimension
+    user_id: int | None
+    names: Collection[str] | None = None
+
+
+class _Cell(NamedTuple):
+    """The sums of one part in one step, or a share of them."""
+
+    part: str
+    step: int
+    sums: Sums
+
+
+def _reach(connection: Connection, cut: _Cut) -> Reach:
+    """How far the sums of that cut go; of somebody's channels none are kept."""
+    is_kept = cut.user_id is None or cut.dimension in rollups.OWN
+    return rollups.reach(connection) if is_kept else Reach(0, 0)
+
+
+def _cells(connection: Connection, cut: _Cut, span: Span) -> Iterator[_Cell]:
+    """The sums by part and step. Parts and steps that two stretches touch come several times."""
+    by_days = span.step_s % DAY_S == 0 and span.shift_s % DAY_S == 0
+    for stretch in _reach(connection, cut).split(span.steps[0], span.end, by_days=by_days):
+        for row in connection.execute(_query(stretch, cut, span)):
+            sums = Sums(**{field: int(getattr(row, field) or 0) for field in rollups.SUMS})
+            yield _Cell(_exact(connection, row.part, cut.names), int(row.step), sums)
+
+
+def _dearest(connection: Connection, cut: _Cut, span: Span, most: int) -> list[str]:
+    """The names with the largest quota, then the most requests."""
+    found: dict[str, tuple[int, int]] = {}
+    for stretch in _reach(connection, cut).split(span.steps[0], span.end):
+        for row in connection.execute(_query(stretch, cut, None)):
+            name = _exact(connection, row.part, found)
+            quota, requests = found.get(name, (0, 0))
+            found[name] = quota + int(row.quota or 0), requests + int(row.requests or 0)
+    return sorted(found, key=lambda name: (*(-number for number in found[name]), name))[:most]
+
+
+def _query(stretch: Stretch, cut: _Cut, span: Span | None) -> Any:
+    """Sums of the stretch by part, and with a span by step."""
+    moment: Any = Log.created_at
+    part: ColumnElement[str] = rollups.NAMES[cut.dimension]
+    sums, where = rollups.SUMS, _of_rows(stretch, cut)
+    if stretch.length_s != ROWS:
+        moment, part, where = LogRollup.start, LogRollup.name.expression, _of_rollups(stretch, cut)
+        sums = {name: func.sum(getattr(LogRollup, name)) for name in rollups.SUMS}
+    columns: list[Any] = [part.label("part"), *(column.label(name) for name, column in sums.items())]
+    # By the names: PostgreSQL takes the same expression with other parameters for another one.
+    if span is None:
+        return select(*columns).where(*where).group_by("part")
+    return select(span.step_of(moment).label("step"), *columns).where(*where).group_by("step", "part")
+
+
+def _of_rows(stretch: Stretch, cut: _Cut) -> Iterator[ColumnElement[bool]]:
+    yield from (Log.type.in_(rollups.TYPES), Log.created_at >= stretch.begin, Log.created_at < stretch.end)
+    if cut.user_id is not None:
+        yield Log.user_id == cut.user_id
+    if cut.names is not None and cut.dimension != "total":
+        yield rollups.NAMES[cut.dimension].in_(cut.names)
+
+
+def _of_rollups(stretch: Stretch, cut: _Cut) -> Iterator[ColumnElement[bool]]:
+    owner = EVERYBODY if cut.user_id is None else cut.user_id
+    yield from (LogRollup.length_s == stretch.length_s, LogRollup.user_id == owner)
+    yield LogRollup.dimension == cut.dimension
+    if cut.names is None:
+        # Each by its own: the key begins with the time, and others' rows lie between.
+        yield LogRollup.start.in_(range(stretch.begin, stretch.end, stretch.length_s))
+    else:
+        yield from (LogRollup.name.in_(cut.names), LogRollup.start >= stretch.begin, LogRollup.start < stretch.end)
+
+
+def _exact(connection: Connection, name: str, known: Collection[str] | Mapping[str, object] | None) -> str:
+    """The name as it was met first: to MySQL names that differ in case are the same, and it gives any of them."""
+    if connection.dialect.name != "mysql" or known is None or name in known:
+        return name
+    return next((one for one in known if one.casefold() == name.casefold()), name)
+
+
+def _by_part(cells: Iterable[_Cell]) -> dict[str, dict[int, Sums]]:
+    found: dict[str, dict[int, Sums]] = {}
+    for cell in cells:
+        steps = found.setdefault(cell.part, {})
+        steps[cell.step] = _added((steps[cell.step], cell.sums)) if cell.step in steps else cell.sums
+    return found
 
 
 def _added(several: Iterable[Sums]) -> Sums:
     rows = list(several)
-    return Sums(**{field: sum(getattr(row, field) for row in rows) for field in _FIELDS})
-
-
-def _text(name: object) -> str:
-    return "" if name is None else str(name)
+    return Sums(**{field: sum(getattr(row, field) for row in rows) for field in rollups.SUMS})
