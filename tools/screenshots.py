@@ -1,7 +1,7 @@
 """Pictures of every page in both languages, both themes, wide and on a phone, into screenshots/: to be looked at.
 
-`make screenshots` runs it; `make screenshots PAGES="dashboard login"` takes some. The program it looks at is one of its
-own, with made-up usage, in a folder that is removed afterwards.
+`make screenshots` runs it; `make screenshots PAGES="dashboard login"` takes some. The programs it looks at are its own,
+in folders that are removed afterwards: one with made-up usage (tools/showroom.py), and one that nobody has used yet.
 """
 
 from __future__ import annotations
@@ -11,140 +11,214 @@ from gevent import monkey
 monkey.patch_all()
 
 # ruff: noqa: E402
-import random
-import sqlite3
 import sys
 import tempfile
-import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 
-from tests.gateway import Gateway
+from tests.gateway import ROOT_PASSWORD, Gateway
 from tests.needs import require_service
 from tests.street.console import UNLIMITED, Console
+from tools.showroom import PASSWORD, furnish
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
-PASSWORD = "rootpassword"
 PUBLIC = {"home": "/", "about": "/about", "login": "/login", "register": "/register", "reset": "/reset"}
 PANEL = {
     "dashboard": "/admin/",
     "playground": "/admin/playground/",
     "tokens": "/admin/token/",
     "token-add": "/admin/token/add",
+    "token-edit": "/admin/token/edit?id=1",
     "models": "/admin/model/",
     "logs": "/admin/log/",
     "topup": "/admin/topup/",
     "channels": "/admin/channel/",
     "channel-add": "/admin/channel/add",
     "channel-edit": "/admin/channel/edit?id=1",
+    "serving": "/admin/channel/serving",
     "users": "/admin/user/",
+    "user-add": "/admin/user/add",
     "user-edit": "/admin/user/edit?id=2",
     "groups": "/admin/group/",
     "redemptions": "/admin/redemption/",
+    "redemption-add": "/admin/redemption/add",
     "settings": "/admin/setting/",
+    "settings-system": "/admin/setting/system",
+    "settings-other": "/admin/setting/other",
     "system": "/admin/system/",
     "account": "/admin/account/",
 }
-MODELS = (
-    "gpt-4o",
-    "gpt-4o-mini",
-    "claude-sonnet-4",
-    "deepseek-chat",
-    "qwen-max",
-    "gemini-2.5-pro",
-    "glm-4.6",
-    "o3-mini",
+# For each language, theme and width.
+KINDS = tuple(
+    (language, theme, width) for language in ("en", "zh") for theme in ("light", "dark") for width in (1440, 390)
 )
-_DAYS = 29
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A page after `script` has run in it, once `shown` is there."""
+
+    path: str
+    script: str = ""
+    shown: str = "#content"
+
+
+def _click(selector: str, index: int = 0) -> str:
+    return f"document.querySelectorAll({selector!r})[{index}].click();"
+
+
+def _form_of(type: int) -> View:
+    chosen = f"document.querySelector('#field-type').tomselect.setValue('{type}');"
+    return View("/admin/channel/add", chosen, ".ts-wrapper")
+
+
+def _plain(pages: Mapping[str, str]) -> dict[str, View]:
+    return {name: View(path) for name, path in pages.items()}
+
+
+NOBODYS = {
+    **_plain(PUBLIC),
+    "reset-by-mail": View("/user/reset?email=ada@example.com&token=0123456789abcdef"),
+    "reset-incomplete": View("/user/reset?email=ada@example.com"),
+    "not-found": View("/nowhere"),
+    "login-wechat": View("/login", _click("[data-open='#wechat']"), "#wechat[open]"),
+}
+OPERATORS = {
+    **_plain(PANEL),
+    "channel-azure": _form_of(3),
+    "channel-aws": _form_of(33),
+    "channel-vertex": _form_of(42),
+    "channel-proxy": _form_of(43),
+    "channel-offered": View("/admin/channel/edit?id=1", _click("[data-fetch]"), "#offered[open]"),
+    "channel-menu": View("/admin/channel/", _click(".row-actions [data-bs-toggle]"), ".dropdown-menu.show"),
+    "channel-bulk": View("/admin/channel/", _click("[data-check-all]"), "[data-bulk-bar]"),
+    "channel-delete": View(
+        "/admin/channel/", _click("[data-check-all]") + _click("[data-bulk=delete]"), "#confirm[open]"
+    ),
+    "channel-tests": View("/admin/channel/", _click("[data-all=test-disabled]"), "#progress[open] li"),
+    "channel-filter": View("/admin/channel/?status=3&group=nowhere"),
+    "serving-model": View("/admin/channel/serving?model=gpt-4o&group=default"),
+    "token-use": View("/admin/token/", _click("[data-row=use]"), "#use[open]"),
+    "token-menu": View("/admin/token/", _click(".row-actions [data-bs-toggle]"), ".dropdown-menu.show"),
+    "log-receipt": View("/admin/log/?type=2", _click("[data-receipt-of]"), "#receipt[open] dl"),
+    "log-failure": View("/admin/log/?type=6", _click("[data-receipt-of]"), "#receipt[open] dl"),
+    "log-prune": View("/admin/log/", _click("[data-prune]"), "#prune[open]"),
+    "user-top-up": View("/admin/user/", _click("[data-row=top-up]", 1), "#top-up[open]"),
+    "group-add": View("/admin/group/", _click("[data-open='#add-group']"), "#add-group[open]"),
+    "account-email": View("/admin/account/", _click("[data-open='#bind-email']"), "#bind-email[open]"),
+}
+USERS = {
+    f"user-{name}": View(PANEL[name])
+    for name in ("dashboard", "tokens", "logs", "models", "topup", "account", "playground")
+}
+FIRST = {"first-password": View("/admin/password/")}
+EMPTY = {
+    f"empty-{name}": View(PANEL[name])
+    for name in ("dashboard", "channels", "tokens", "redemptions", "logs", "models", "playground", "serving", "system")
+}
+OWN = {"own-home": View("/"), "own-about": View("/about")}
+OWN_TEXTS = {
+    "Notice": "Maintenance on **Sunday**, 02:00 to 02:30.\n\n周日 02:00 至 02:30 维护。",
+    "HomePageContent": "# Our models\n\nAsk [us](https://example.com) for a key.\n\n- GPT-4o\n- DeepSeek\n\n`sk-…`",
+    "About": "## 关于我们\n\n| Plan | Price |\n|---|---|\n| Basic | $5 |\n| 专业版 | $20 |",
+    "Footer": "[Terms](https://example.com/terms) · © 2026",
+}
 
 
 def main(wanted: list[str]) -> None:
     FOLDER.mkdir(exist_ok=True)
-    pages = {name: path for name, path in {**PUBLIC, **PANEL}.items() if not wanted or name in wanted}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Gateway(Path(folder), {**UNLIMITED, "INITIAL_ROOT_PASSWORD": PASSWORD}) as gateway,
-        Console(gateway) as console,
-        sync_playwright() as playwright,
-    ):
-        furnish(console)
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=require_service("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        for language in ("en", "zh"):
-            for theme in ("light", "dark"):
-                for width in (1440, 390):
-                    context = browser.new_context(
-                        base_url=gateway.base_url,
-                        viewport={"width": width, "height": 900 if width > 600 else 844},
-                        color_scheme=theme,
-                        locale="zh-CN" if language == "zh" else "en-US",
-                    )
-                    page = context.new_page()
-                    take(
-                        page,
-                        {name: path for name, path in pages.items() if name in PUBLIC},
-                        f"{width}-{theme}-{language}",
-                    )
-                    log_in(page)
-                    take(
-                        page,
-                        {name: path for name, path in pages.items() if name in PANEL},
-                        f"{width}-{theme}-{language}",
-                    )
-                    context.close()
+        in_use(browser, wanted)
+        new(browser, wanted)
         browser.close()
 
 
-def log_in(page: Page) -> None:
-    page.goto("/login")
-    page.fill("[name=username]", "root")
-    page.fill("[name=password]", PASSWORD)
-    page.click("form [type=submit]")
-    page.wait_for_url("**/admin/")
+def in_use(browser: Browser, wanted: list[str]) -> None:
+    """A site that has been used for a month."""
+    nobodys, operators, users = (chosen(views, wanted) for views in (NOBODYS, OPERATORS, USERS))
+    if not (nobodys or operators or users):
+        return
+    environ = {**UNLIMITED, "INITIAL_ROOT_PASSWORD": PASSWORD}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Gateway(Path(folder), environ) as gateway,
+        Console(gateway) as console,
+        furnish(console) as somebody,
+    ):
+        for page, kind in pages(browser, gateway.base_url):
+            take(page, nobodys, kind)
+        for page, kind in pages(browser, gateway.base_url, "root", PASSWORD):
+            take(page, operators, kind)
+        for page, kind in pages(browser, gateway.base_url, *somebody):
+            take(page, users, kind)
 
 
-def take(page: Page, pages: dict[str, str], kind: str) -> None:
-    for name, path in pages.items():
-        page.goto(path, wait_until="networkidle")
-        page.screenshot(path=FOLDER / f"{name}-{kind}.png", full_page=True)
+def new(browser: Browser, wanted: list[str]) -> None:
+    """A site on its first day."""
+    first, empty, own = (chosen(views, wanted) for views in (FIRST, EMPTY, OWN))
+    if not (first or empty or own):
+        return
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Gateway(Path(folder), UNLIMITED) as gateway,
+        Console(gateway) as console,
+    ):
+        for page, kind in pages(browser, gateway.base_url, "root", ROOT_PASSWORD):
+            take(page, first, kind)
+        console.call("PUT", "/api/user/self", {"username": "root", "password": PASSWORD})
+        for page, kind in pages(browser, gateway.base_url, "root", PASSWORD):
+            take(page, empty, kind)
+        for name, value in OWN_TEXTS.items():
+            console.option(name, value)
+        for page, kind in pages(browser, gateway.base_url):
+            take(page, own, kind)
+
+
+def chosen(views: Mapping[str, View], wanted: list[str]) -> dict[str, View]:
+    return {name: view for name, view in views.items() if not wanted or name in wanted}
+
+
+def pages(browser: Browser, base_url: str, username: str = "", password: str = "") -> Iterator[tuple[Page, str]]:
+    """A page of each kind, logged in where a name is given, and the kind's name."""
+    for language, theme, width in KINDS:
+        context = browser.new_context(
+            base_url=base_url,
+            viewport={"width": width, "height": 900 if width > 600 else 844},
+            color_scheme=theme,
+            locale="zh-CN" if language == "zh" else "en-US",
+        )
+        page = context.new_page()
+        if username:
+            page.goto("/login")
+            page.fill("[name=username]", username)
+            page.fill("[name=password]", password)
+            page.click("form [type=submit]")
+            page.wait_for_url("**/admin/**")
+        yield page, f"{width}-{theme}-{language}"
+        context.close()
+
+
+def take(page: Page, views: Mapping[str, View], kind: str) -> None:
+    for name, view in views.items():
+        try:
+            page.goto(view.path, wait_until="networkidle")
+            if view.script:
+                page.evaluate(f"() => {{ {view.script} }}")
+                page.locator(view.shown).first.wait_for(timeout=5000)
+        except Error as error:
+            print(f"{name}-{kind}: {error.message.splitlines()[0]}")
+            continue
+        is_whole = not page.locator("dialog[open], .dropdown-menu.show").count()
+        page.screenshot(path=FOLDER / f"{name}-{kind}.png", full_page=is_whole, animations="disabled")
         widest = page.evaluate("document.documentElement.scrollWidth")
         if page.viewport_size and widest > page.viewport_size["width"]:
             print(f"{name}-{kind}: {widest} px wide")
-
-
-def furnish(console: Console) -> None:
-    """Channels, users, codes, and a month of usage."""
-    for name, models in (
-        ("OpenAI", MODELS[:2]),
-        ("Anthropic, the long name of an account", MODELS[2:3]),
-        ("All others", MODELS[3:]),
-    ):
-        console.channel("http://127.0.0.1:9", name=name, models=",".join(models))
-    users = [console.user() for _ in range(3)]
-    for user in users:
-        console.token(user)
-    console.call("POST", "/api/redemption/", {"name": "spring", "quota": 500_000, "count": 5})
-    console.call("POST", "/api/token/", {"name": "an editor", "remain_quota": 2_500_000, "expired_time": -1})
-    dice = random.Random(3)
-    now = int(time.time())
-    rows = []
-    for number in range(3000):
-        is_failed = dice.random() < 0.03
-        input_tokens, output_tokens = dice.randint(50, 6000), dice.randint(10, 1500)
-        quota = 0 if is_failed else int((input_tokens + 3 * output_tokens) * dice.choice((0.3, 1, 2.5)))
-        who = dice.choice(((1, "root", "an editor"), (users[0].id, users[0].username, "token 1")))
-        moment = now - int(dice.random() ** 1.3 * _DAYS * 86400)
-        made = (*who, moment, 6 if is_failed else 2, dice.choice(MODELS), quota, input_tokens, output_tokens)
-        rows.append((*made, dice.randint(1, 3), f"r{number}", dice.randint(400, 9000), dice.randint(200, 1800)))
-    columns = (
-        "user_id, username, token_name, created_at, type, model_name, quota, prompt_tokens, completion_tokens, "
-        "channel_id, request_id, elapsed_time, first_token_ms"
-    )
-    with sqlite3.connect(console.gateway.folder / "one-api.db", timeout=10) as books:
-        marks = ", ".join("?" * len(rows[0]))
-        books.executemany(f"INSERT INTO logs ({columns}) VALUES ({marks})", sorted(rows, key=lambda row: row[3]))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ _ATTRIBUTES = {
     "font": {"color", "size"},
 }
 _MILLIONS = 10**7  # dollars from here on are told in millions
+_EXACT_BELOW = 10**4
+_LETTERS = ((10**9, "B"), (10**6, "M"), (10**3, "K"))
 _STYLES = {
     *("color", "background", "background-color", "border", "border-radius", "border-color", "box-shadow", "opacity"),
     *("margin", "margin-top", "margin-bottom", "margin-left", "margin-right", "padding", "padding-top"),
@@ -86,16 +88,17 @@ def money(quota: int | None, places: int = 2) -> str:
 
 
 def count(number: int | None) -> str:
-    """A number with K, M or B from ten thousand on."""
+    """A number with K, M or B from ten thousand on, to a tenth."""
     amount = number or 0
-    for size, letter in ((10**9, "B"), (10**6, "M"), (10**4, "K")):
-        if abs(amount) >= size:
-            return f"{amount / (1000 if letter == 'K' else size):,.1f}{letter}"
-    return f"{amount:,}"
+    if abs(amount) < _EXACT_BELOW:
+        return f"{amount:,}"
+    # What rounds to a thousand of one letter is one of the next.
+    size, letter = next(((size, letter) for size, letter in _LETTERS if abs(amount) >= size * 0.99995), _LETTERS[-1])
+    return f"{amount / size:,.1f}".removesuffix(".0") + letter
 
 
 def when(unix_s: int | None, style: str = "time") -> Markup | str:
-    """A moment; the page's script writes it in the reader's time zone. `style` may be "date" or "ago"."""
+    """A moment; the page's script writes it in the reader's time zone. `style`: "time", "date", "ago", "recent", "exact"."""
     if not unix_s or unix_s < 0:
         return "–"
     moment = datetime.fromtimestamp(unix_s, UTC)

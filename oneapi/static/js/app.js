@@ -261,6 +261,7 @@ document.addEventListener("mousedown", (event) => {
 const FORMATS = {
   time: new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }),
   date: new Intl.DateTimeFormat(language, { dateStyle: "medium" }),
+  recent: new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }),
   exact: new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" }),
 };
 const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
@@ -275,12 +276,19 @@ export function ago(date) {
   return "";
 }
 
+/** A moment in a style of oneapi/admin/display.py; "recent" tells the year only where it is another one. */
+function written(moment, style) {
+  if (style === "ago") return ago(moment);
+  const isOld = style === "recent" && moment.getFullYear() !== new Date().getFullYear();
+  return FORMATS[isOld ? "exact" : style].format(moment);
+}
+
 /** Writes the moments within an element in the reader's time zone. */
 export function localize(within = document) {
   within.querySelectorAll("time[data-when]").forEach((element) => {
     const moment = new Date(element.dateTime);
     element.title = FORMATS.exact.format(moment);
-    element.textContent = element.dataset.when === "ago" ? ago(moment) : FORMATS[element.dataset.when].format(moment);
+    element.textContent = written(moment, element.dataset.when);
   });
   within.querySelectorAll("input[data-unix]").forEach((field) => {
     const unix = Number(field.dataset.unix);
@@ -304,6 +312,12 @@ export function money(quota, places = 2) {
   const dollars = quota / unit;
   if (Math.abs(dollars) >= 1e7) return `${dollars < 0 ? "-" : ""}$${compact.format(Math.abs(dollars))}`;
   return `${dollars < 0 ? "-" : ""}$${Math.abs(dollars).toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places })}`;
+}
+
+/** Decimal places with which an amount of money, however small, is told. */
+export function placesOf(quota) {
+  const dollars = Math.abs(quota) / unit;
+  return dollars > 0 && dollars < 1 ? Math.min(6, 2 + Math.floor(-Math.log10(dollars))) : 2;
 }
 
 export function count(number) {

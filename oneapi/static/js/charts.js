@@ -14,22 +14,23 @@ function svg(name, attributes, ...children) {
   return made;
 }
 
-/** The next round number above, so that the axis has readable marks. */
-function ceiling(value) {
-  if (value <= 0) return 1;
-  const size = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 2.5, 4, 5, 8, 10].map((step) => step * size).find((step) => step >= value);
+/** From one mark of the axis to the next: a round number, at least `least`, with three to five of them below `highest`. */
+function markStep(highest, least) {
+  const about = Math.max(highest / 4, least, Number.MIN_VALUE);
+  const size = 10 ** Math.floor(Math.log10(about));
+  return [1, 2, 5, 10].map((step) => step * size).find((step) => step >= about * 0.999);
 }
 
 /**
- * Draws into a place: `labels` under the axis, `series` [{name, values, colour}], `kind` "bars" or "lines", `format`
- * of a value. Draws again when the place changes its width.
+ * Draws into a place: `labels` under the axis, `series` [{name, values, colour}], `kind` "bars" or "lines",
+ * `format(value, step)` of a value beside others that are `step` apart, and `least`, the smallest such step. Draws again
+ * when the place changes its width.
  */
-export function chart(place, { labels, series, kind = "bars", format, summary }) {
+export function chart(place, { labels, series, kind = "bars", format, least = 0, summary }) {
   place.classList.add("chart");
   const draw = () => {
     const width = place.clientWidth;
-    if (width) place.replaceChildren(...drawn(width, { labels, series, kind, format, summary }));
+    if (width) place.replaceChildren(...drawn(width, { labels, series, kind, format, least, summary }));
   };
   place.chartObserver?.disconnect();
   place.chartObserver = new ResizeObserver(draw);
@@ -37,22 +38,24 @@ export function chart(place, { labels, series, kind = "bars", format, summary })
   draw();
 }
 
-function drawn(width, { labels, series, kind, format, summary }) {
+function drawn(width, { labels, series, kind, format, least, summary }) {
   const inner = width - LEFT - RIGHT;
   const tall = HEIGHT - TOP - BOTTOM;
   const totals = labels.map((_, index) => series.reduce((sum, one) => sum + (one.values[index] || 0), 0));
   const highest = kind === "bars" ? Math.max(...totals, 0) : Math.max(...series.flatMap((one) => one.values.map((v) => v ?? 0)), 0);
-  const top = ceiling(highest);
+  const apart = highest > 0 ? markStep(highest, least) : 1;
+  const marks = highest > 0 ? Math.ceil(highest / apart - 0.001) : 1;
+  const top = marks * apart;
   const step = inner / labels.length;
   const x = (index) => LEFT + step * (index + 0.5);
   const y = (value) => TOP + tall * (1 - value / top);
   const picture = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": summary });
 
-  for (let mark = 0; mark <= 4; mark++) {
-    const value = (top * mark) / 4;
+  for (let mark = 0; mark <= marks; mark++) {
+    const value = mark * apart;
     picture.append(
       svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value), class: "chart-grid" }),
-      svg("text", { x: LEFT - 8, y: y(value) + 4, class: "chart-mark", "text-anchor": "end" }, format(value)),
+      svg("text", { x: LEFT - 8, y: y(value) + 4, class: "chart-mark", "text-anchor": "end" }, format(value, apart)),
     );
   }
   const every = Math.max(1, Math.ceil(labels.length / (inner / 64)));
@@ -61,7 +64,7 @@ function drawn(width, { labels, series, kind, format, summary }) {
   });
 
   if (kind === "bars") {
-    const wide = Math.max(1, Math.min(36, step * 0.7));
+    const wide = Math.max(1, Math.min(56, step * 0.7));
     labels.forEach((_, index) => {
       let sum = 0;
       for (const one of series) {

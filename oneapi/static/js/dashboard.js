@@ -1,18 +1,18 @@
 // The dashboard's charts, for a period, a split and, for administrators, everybody or themselves.
 
-import { api, count, el, Failure, money, t, toast } from "./app.js";
+import { api, count, el, Failure, money, placesOf, t, toast } from "./app.js";
 import { chart, legend } from "./charts.js";
 
 const language = document.documentElement.lang;
 const $ = (id) => document.getElementById(id);
 const state = { span: "7d", by: "model", scope: $("scope") ? "all" : "own", metric: "quota" };
-const FORMATS = { quota: (value) => money(value), requests: count, tokens: count };
+const FORMATS = { quota: (value, step = value) => money(value, placesOf(step)), requests: count, tokens: count };
 const OTHERS = 8;
 let shown = null;
 let asked = 0;
 
-const seconds = (ms) => (ms === null ? "–" : ms < 10000 ? `${(ms / 1000).toFixed(ms < 1000 ? 2 : 1)} s` : `${Math.round(ms / 1000)} s`);
-const percent = (share) => `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)}%`;
+const seconds = (ms, step = ms) => (ms === null ? "–" : `${(ms / 1000).toFixed(step < 1000 ? 2 : step < 10000 ? 1 : 0)} s`);
+const percent = (share, step = share / 10) => `${(share * 100).toFixed(step && step < 0.01 ? 1 : 0)}%`;
 const failed = (sums) => (sums.failures ? sums.failures / (sums.requests + sums.failures) : 0);
 
 async function load() {
@@ -49,7 +49,7 @@ function show() {
   const rest = by_step.map((sums, index) => sums[metric] - series.reduce((sum, one) => sum + one.values[index], 0));
   if (rest.some((value) => value > 0)) series.push({ name: t("Others"), colour: OTHERS, values: rest });
   const summary = t("Usage over time: {total} in all", { total: FORMATS[metric](total[metric]) });
-  chart($("usage"), { labels, series, format: FORMATS[metric], summary });
+  chart($("usage"), { labels, series, format: FORMATS[metric], least: metric === "quota" ? 0 : 1, summary });
   legend($("usage-legend"), series);
 
   const times = [
