@@ -98,7 +98,7 @@ def count(number: int | None) -> str:
 
 
 def when(unix_s: int | None, style: str = "time") -> Markup | str:
-    """A moment; the page's script writes it in the reader's time zone. `style`: "time", "date", "ago", "recent", "exact"."""
+    """A moment; the page's script writes it in the reader's time zone, in a style that FORMATS of js/app.js names."""
     if not unix_s or unix_s < 0:
         return "–"
     moment = datetime.fromtimestamp(unix_s, UTC)

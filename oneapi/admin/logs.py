@@ -126,7 +126,7 @@ class LogView(ListView):
 
 
 def _told(row: Any) -> str:
-    """What a row says. Rows of calls hold their ratios as One API writes them, in Chinese, for whoever reads the table."""
+    """What a row says. A call's row holds its ratios as One API writes them, in Chinese."""
     return (row.content or "").replace("倍率：", gettext("Ratios: "))
 
 

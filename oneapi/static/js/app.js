@@ -276,7 +276,7 @@ export function ago(date) {
   return "";
 }
 
-/** A moment in a style of oneapi/admin/display.py; "recent" tells the year only where it is another one. */
+/** A moment in a style of FORMATS, or "ago"; "recent" tells the year only where it is another one. */
 function written(moment, style) {
   if (style === "ago") return ago(moment);
   const isOld = style === "recent" && moment.getFullYear() !== new Date().getFullYear();
