@@ -20,7 +20,9 @@ from oneapi.errors import GatewayError
 from oneapi.models import Channel, ChannelHealth
 from oneapi.relay import adaptors, directory
 from oneapi.relay.adaptor import Adaptor
-from oneapi.services import channels, groups, offers, serving
+from oneapi.relay.channelsettings import ChannelSettings, parse_settings
+from oneapi.relay.directory import key_id
+from oneapi.services import channels, groups, keypool, offers, serving
 from oneapi.services.channels import AUTO_DISABLED, DISABLED, ENABLED, ChannelFields
 from oneapi.services.numbers import id_of
 from oneapi.services.refusal import invalid_input, invalid_parameter
@@ -54,6 +56,8 @@ class _Form(msgspec.Struct, frozen=True, kw_only=True):
     tag: str = ""
     proxy: str = ""
     forgets_proxy: bool = False
+    further_keys: str = ""
+    pools_keys: bool = False
     test_model: str = ""
     overrides: str = ""
     header_overrides: str = ""
@@ -94,13 +98,19 @@ class ChannelView(ListView):
         }
 
     def _resting(self) -> dict[int, list[Any]]:
-        """Open breakers by channel: model, reason and when it is tried again."""
+        """Open breakers by channel: model or key, reason and when it is tried again."""
         found: dict[int, list[Any]] = {}
         query = select(ChannelHealth).where(ChannelHealth.until > now()).order_by(ChannelHealth.until)
         with engine().connect() as connection:
             for row in connection.execute(query):
-                found.setdefault(row.channel_id, []).append(row)
+                found.setdefault(row.channel_id, []).append(channels.health_of(row))
         return found
+
+    def _keys(self, row: Any) -> list[keypool.SeenKey]:
+        query = select(ChannelHealth).where(ChannelHealth.channel_id == row.id)
+        with engine().connect() as connection:
+            resting = [channels.health_of(one) for one in connection.execute(query)]
+        return keypool.seen(row.key or "", _settings_of(row), resting, now())
 
     # ---- the form ----
 
@@ -130,6 +140,7 @@ class ChannelView(ListView):
             overrides=_pretty(settings.get("overrides")),
             header_overrides=_pretty(settings.get("header_overrides")),
             has_proxy=bool(settings.get("proxy")),
+            keys=self._keys(row) if row is not None else (),
             mapping=_object(row.model_mapping) if row is not None else {},
             may_reveal=row is not None and me().role == ROOT,
         )
@@ -274,10 +285,10 @@ def _shown(one: Adaptor, name: str, row: Any, stored: Mapping[str, Any]) -> str:
 
 def _fields(form: _Form, typed: Mapping[str, Any], row: Any) -> ChannelFields:
     adaptor = adaptors.load().get(form.type)
-    key = form.key.strip()
+    key, further = _keys(form, typed, row)
     if not key and row is None and adaptor is not None and any(field.is_secret for field in adaptor.fields):
         key = _IN_FIELDS
-    settings = _settings(form, row)
+    settings = _settings(form, row, further)
     return ChannelFields(
         id=form.id,
         type=form.type,
@@ -296,13 +307,50 @@ def _fields(form: _Form, typed: Mapping[str, Any], row: Any) -> ChannelFields:
     )
 
 
-def _settings(form: _Form, row: Any) -> dict[str, Any]:
+def _keys(form: _Form, typed: Mapping[str, Any], row: Any) -> tuple[str, list[Any]]:
+    """The channel's key and its further ones. Without a pool, each line of a new channel's key is one channel's."""
+    if row is None and not form.pools_keys:
+        return form.key.strip(), []
+    if row is None:
+        own, *further = _lines(form.key) or [""]
+        key, keys = keypool.edited(own, ChannelSettings(), edits={}, added=further)
+    else:
+        settings = _settings_of(row)
+        marks = (key_id(one.key) for one in settings.all_keys(row.key or ""))
+        edits = {mark: _key_edit(typed, mark) for mark in marks if f"key-{mark}-weight" in typed}
+        added, replaced = _lines(form.further_keys), form.key.strip()
+        key, keys = keypool.edited(row.key or "", settings, replaced=replaced, edits=edits, added=added)
+    return key, msgspec.to_builtins(keys)
+
+
+def _key_edit(typed: Mapping[str, Any], mark: str) -> keypool.KeyEdit:
+    values = {name: typed[field] for name in keypool.KEY_EDITS if (field := f"key-{mark}-{name}") in typed}
+    try:
+        return msgspec.convert(values, keypool.KeyEdit, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid_parameter("field_has_wrong_type", detail=str(error)) from None
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _settings_of(row: Any) -> ChannelSettings:
+    """What the relay makes of them: settings that cannot be read are none."""
+    try:
+        return parse_settings(row.settings)
+    except ValueError:
+        return ChannelSettings()
+
+
+def _settings(form: _Form, row: Any, further_keys: list[Any]) -> dict[str, Any]:
     """The column of several settings. A proxy that was left blank stays: its address may hold a password."""
     stored = _object(row.settings) if row is not None else {}
     given = {
         "test_model": form.test_model.strip(),
         "overrides": _checked(form.overrides, "overrides"),
         "header_overrides": _checked(form.header_overrides, "header_overrides"),
+        "keys": further_keys,
         "proxy": "" if form.forgets_proxy else form.proxy.strip() or stored.get("proxy", ""),
     }
     return {name: value for name, value in {**stored, **given}.items() if value}

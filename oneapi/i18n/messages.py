@@ -188,6 +188,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "balance_unknown": ("The balance could not be had: {reason}", "无法获取余额：{reason}"),
     "channel_not_found": ("There is no such channel", "渠道不存在"),
     "channel_key_required": ("a channel needs a key", "密钥不能为空"),
+    "pool_has_no_key": (
+        "at least one key must stay enabled; to stop all of them, disable the channel",
+        "至少要保留一个启用的密钥；要全部停用，请停用渠道",
+    ),
     "channel_type_unknown": ("there is no channel type {type}", "未知的渠道类型：{type}"),
     "channel_models_required": ("a channel needs at least one model", "渠道至少需要一个模型"),
     "channel_status_unknown": (

@@ -29,13 +29,14 @@ class Lease(Model):
 
 
 class ChannelHealth(Model):
-    """A circuit breaker that is not closed: (channel, model) pairs that cool down."""
+    """A circuit breaker that is not closed: (channel, model) pairs that cool down; and single keys of a channel that
+    rest (state "key"), whose mark stands for the model, after a comma."""
 
     __tablename__ = "channel_health"
 
     channel_id: Mapped[int] = mapped_column(Int, primary_key=True, autoincrement=False)
     model: Mapped[str] = mapped_column(String(191), primary_key=True)
-    state: Mapped[str] = mapped_column(String(16))  # open, half_open
+    state: Mapped[str] = mapped_column(String(16))  # open, key
     reason: Mapped[str | None] = mapped_column(Text)
     failures: Mapped[int] = mapped_column(Int, default=0, server_default="0")
     changed_at: Mapped[int] = mapped_column(Int)

@@ -2,10 +2,11 @@
 
     {"proxy": "socks5://…", "test_model": "gpt-4o-mini",
      "overrides": {"temperature": 1, "user": null}, "header_overrides": {"x-team": "a"},
-     "keys": ["sk-second", {"key": "sk-third", "weight": 3}]}
+     "keys": ["sk-second", {"key": "sk-third", "weight": 3}, {"key": "sk-fourth", "disabled": true}]}
 
 `overrides` are merged into the JSON that goes upstream (edits.merge), `header_overrides` into its headers; neither may
-hold secrets, which have a column of their own. `keys` are used in turn with the channel's own key.
+hold secrets, which have a column of their own. `keys` are used in turn with the channel's own key; that one may stand
+among them, too, where its weight is not 1 or it is disabled.
 """
 
 from __future__ import annotations
@@ -34,11 +35,12 @@ _OURS = frozenset(
 _Key = Annotated[str, msgspec.Meta(min_length=1)]
 
 
-class KeyOfPool(msgspec.Struct, frozen=True):
-    """One more key of the channel. Its part of the calls is its weight; the channel's own key weighs 1."""
+class KeyOfPool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One of a channel's keys. Its part of the calls is its weight."""
 
     key: _Key
     weight: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1
+    disabled: bool = False
 
 
 class ChannelSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,11 +50,15 @@ class ChannelSettings(msgspec.Struct, frozen=True, kw_only=True):
     header_overrides: dict[str, str] = {}
     keys: tuple[_Key | KeyOfPool, ...] = ()
 
-    def pool(self, own_key: str) -> tuple[KeyOfPool, ...]:
-        """All keys of the channel, each once; empty where it has one alone."""
+    def all_keys(self, own_key: str) -> tuple[KeyOfPool, ...]:
+        """All keys of the channel, each once, its own first."""
         more = [KeyOfPool(key.strip()) if isinstance(key, str) else key for key in self.keys]
-        found = {one.key: one for one in (KeyOfPool(own_key), *more) if one.key}
-        return tuple(found.values()) if len(found) > 1 else ()
+        return tuple({one.key: one for one in (KeyOfPool(own_key), *more) if one.key}.values())
+
+    def usable_keys(self, own_key: str) -> tuple[KeyOfPool, ...]:
+        """Those that are not disabled; its own where all are."""
+        every = self.all_keys(own_key)
+        return tuple(one for one in every if not one.disabled) or every[:1]
 
 
 def parse_settings(text: str | None) -> ChannelSettings:

@@ -95,6 +95,7 @@ def channel_of(row: Row[Any] | ChannelRow, adaptors: Mapping[int, Adaptor]) -> C
         if declared.default and not fields.get(declared.name):
             fields[declared.name] = declared.default
     settings = _settings(row)
+    keys = settings.usable_keys((row.key or "").strip())
     mapping = _object(row.model_mapping, row.id, "model_mapping")
     channel = Channel(
         id=row.id,
@@ -102,7 +103,7 @@ def channel_of(row: Row[Any] | ChannelRow, adaptors: Mapping[int, Adaptor]) -> C
         name=row.name or "",
         adaptor=adaptor,
         base_url=(row.base_url or adaptor.base_url).strip().rstrip("/"),
-        key=(row.key or "").strip(),
+        key=keys[0].key if keys else "",
         fields=fields,
         priority=row.priority or 0,
         weight=row.weight or 0,
@@ -117,9 +118,9 @@ def channel_of(row: Row[Any] | ChannelRow, adaptors: Mapping[int, Adaptor]) -> C
     )
     pool = tuple(
         PooledKey(key_id(one.key), one.weight, replace(channel, key=one.key, key_id=key_id(one.key)))
-        for one in settings.pool(channel.key)
+        for one in keys
     )
-    return replace(channel, pool=pool) if pool else channel
+    return replace(channel, pool=pool) if len(pool) > 1 else channel
 
 
 def key_id(key: str) -> str:

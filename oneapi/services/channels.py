@@ -29,6 +29,7 @@ from oneapi.services.roles import ROOT
 from oneapi.services.rows import AnyRow, inserted_id
 
 ENABLED, DISABLED, AUTO_DISABLED = 1, 2, 3
+KEY_AT_REST = "key"  # what ChannelHealth.state says of a key; "open" of a breaker
 TYPE_PROXY = 43  # a channel that passes requests on as they are and needs no models
 
 # What One API's update skips when it is empty, and what it writes whenever it is present (spec management.md §1.9).
@@ -305,7 +306,9 @@ def auto_enable(engine: Engine, channel_id: int, *, now: int) -> bool:
 
 def write_health(engine: Engine, change: HealthChange, *, now: int) -> None:
     """Stores that a breaker opened or closed, so that other workers and the panel see it."""
-    is_same = and_(ChannelHealth.channel_id == change.channel_id, ChannelHealth.model == change.model)
+    # No model has a comma in its name: a key's row never takes the place of a model's.
+    name = f",{change.key_id}" if change.key_id else change.model
+    is_same = and_(ChannelHealth.channel_id == change.channel_id, ChannelHealth.model == name)
 
     def work(connection: Connection) -> None:
         connection.execute(delete(ChannelHealth).where(is_same))
@@ -313,8 +316,8 @@ def write_health(engine: Engine, change: HealthChange, *, now: int) -> None:
             connection.execute(
                 insert(ChannelHealth).values(
                     channel_id=change.channel_id,
-                    model=change.model,
-                    state="open",
+                    model=name,
+                    state=KEY_AT_REST if change.key_id else "open",
                     reason=change.reason,
                     failures=change.failures,
                     changed_at=now,
@@ -329,11 +332,20 @@ def write_health(engine: Engine, change: HealthChange, *, now: int) -> None:
 def read_health(engine: Engine) -> list[HealthChange]:
     """All breakers that are open."""
     with engine.connect() as connection:
-        rows = connection.execute(select(ChannelHealth)).all()
-    return [
-        HealthChange(row.channel_id, row.model, reason=row.reason or "", failures=row.failures, until=row.until)
-        for row in rows
-    ]
+        return [health_of(row) for row in connection.execute(select(ChannelHealth))]
+
+
+def health_of(row: AnyRow) -> HealthChange:
+    """What a row of the table says."""
+    is_key = row.state == KEY_AT_REST
+    return HealthChange(
+        row.channel_id,
+        "" if is_key else row.model,
+        reason=row.reason or "",
+        failures=row.failures,
+        until=row.until,
+        key_id=row.model.removeprefix(",") if is_key else "",
+    )
 
 
 def record_test(engine: Engine, channel_id: int, *, response_time_ms: int, now: int) -> None:

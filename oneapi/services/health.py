@@ -8,7 +8,7 @@ revision), so that the other workers and the panel see it. Only failures that th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -34,6 +34,15 @@ PROBE_S = 60.0  # a probe that has not come back by then is given up
 Key = tuple[int, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _KeyRest:
+    """One key of a channel that has several. `is_told`: other workers know of it."""
+
+    until: float
+    reason: str
+    is_told: bool
+
+
 @dataclass(slots=True)
 class _Breaker:
     """One (channel, model). `until` is 0 while closed; past it, one live request probes."""
@@ -56,13 +65,17 @@ class _Breaker:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A breaker that opened or closed; `until` is 0 when it closed."""
+    """A breaker that opened or closed; `until` is 0 when it closed.
+
+    With `key_id` it is about one of the channel's keys, for all models, and `model` is empty.
+    """
 
     channel_id: int
     model: str
     reason: str
     failures: int
     until: float
+    key_id: str = ""
 
 
 class Health:
@@ -83,7 +96,7 @@ class Health:
         self._write = write
         self._disable = disable
         self._breakers: dict[Key, _Breaker] = {}
-        self._resting_keys: dict[Key, float] = {}  # (channel, key id) → until; of channels with several keys
+        self._resting_keys: dict[Key, _KeyRest] = {}  # by (channel, key id), until the key has worked again
 
     def is_cooling(self, channel_id: int, model: str) -> bool:
         """Whether the pair should be left alone. When its rest is over, one caller gets False, as the probe."""
@@ -98,13 +111,8 @@ class Health:
 
     def is_key_resting(self, channel_id: int, key_id: str) -> bool:
         """Whether this one of a channel's keys was refused, or was told to slow down, a while ago."""
-        until = self._resting_keys.get((channel_id, key_id))
-        if until is None:
-            return False
-        if until > self._now():
-            return True
-        del self._resting_keys[channel_id, key_id]
-        return False
+        rest = self._resting_keys.get((channel_id, key_id))
+        return rest is not None and rest.until > self._now()
 
     def observe(self, exchange: Exchange) -> None:
         """Learns from every attempt of a finished exchange."""
@@ -117,7 +125,9 @@ class Health:
 
     def adopt(self, changes: Iterable[Change]) -> None:
         """Takes over what other workers wrote; a pair they closed is closed here too."""
-        open_now = {(change.channel_id, change.model): change for change in changes}
+        changes = list(changes)
+        self._adopt_keys({(change.channel_id, change.key_id): change for change in changes if change.key_id})
+        open_now = {(change.channel_id, change.model): change for change in changes if not change.key_id}
         for key, breaker in self._breakers.items():
             if breaker.until and key not in open_now:
                 breaker.until, breaker.in_a_row = 0.0, 0
@@ -126,9 +136,15 @@ class Health:
             breaker.until, breaker.reason = change.until, change.reason
             breaker.openings = max(breaker.openings, change.failures)
 
+    def _adopt_keys(self, resting: Mapping[Key, Change]) -> None:
+        own = {key: rest for key, rest in self._resting_keys.items() if not rest.is_told}
+        told = {key: _KeyRest(change.until, change.reason, is_told=True) for key, change in resting.items()}
+        self._resting_keys = {**own, **told}
+
     def _learn(self, exchange: Exchange, attempt: Attempt, error: BaseException | None, *, has_begun: bool) -> None:
         key = (attempt.channel_id, attempt.model)
         if error is None:
+            self._key_worked((attempt.channel_id, attempt.key_id))
             self._succeeded(key)
             return
         blame = verdict(error, has_begun=has_begun).blame
@@ -157,18 +173,34 @@ class Health:
     def _rests_alone(self, attempt: Attempt, error: BaseException, blame: Blame) -> bool:
         """Has one key of a channel rest. False where no other key of the channel is left: then the channel is to blame.
 
-        Each worker finds out for itself: what is a matter of one key in many is not worth a write.
+        A key that was refused is told to the other workers and the panel. That one is to slow down, each worker finds
+        out for itself: what passes in seconds is not worth a write.
         """
+        key, now, reason = (attempt.channel_id, attempt.key_id), self._now(), _reason(error)
         rest_s = KEY_REST_S
         if blame == "cool":
             retry_after_s = error.retry_after_s if isinstance(error, GatewayError) else None
             rest_s = min(retry_after_s or RATE_REST_S, LONGEST_REST_S)
-        self._resting_keys[attempt.channel_id, attempt.key_id] = self._now() + rest_s
-        log.warning(
-            "key %s of channel %d rests for %d s: %s", attempt.key_id, attempt.channel_id, rest_s, _reason(error)
-        )
+        before = self._resting_keys.get(key)
+        was_told = before is not None and before.is_told
+        self._resting_keys[key] = rest = _KeyRest(now + rest_s, reason, is_told=was_told or blame == "disable")
+        log.warning("key %s of channel %d rests for %d s: %s", attempt.key_id, attempt.channel_id, rest_s, reason)
         channel = self._directory().channel(attempt.channel_id)
-        return channel is not None and not all(self.is_key_resting(channel.id, one.id) for one in channel.pool)
+        is_left = channel is not None and not all(self.is_key_resting(channel.id, one.id) for one in channel.pool)
+        if blame == "disable" and not (was_told and before is not None and before.until > now):
+            change = Change(key[0], "", reason=reason, failures=1, until=rest.until, key_id=key[1])
+            self._tell(lambda: self._write(change))
+        return is_left
+
+    def _key_worked(self, key: Key) -> None:
+        """Forgets a rest that is over. What was under way when the key was refused says nothing about it."""
+        rest = self._resting_keys.get(key)
+        if rest is None or rest.until > self._now():
+            return
+        del self._resting_keys[key]
+        if rest.is_told:
+            change = Change(key[0], "", reason="", failures=0, until=0.0, key_id=key[1])
+            self._tell(lambda: self._write(change))
 
     def _succeeded(self, key: Key) -> None:
         breaker = self._breakers.get(key)

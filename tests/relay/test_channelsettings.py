@@ -60,9 +60,15 @@ def test_nothing_is_the_defaults(text: str | None) -> None:
 
 def test_a_pool_has_each_key_once_and_the_channels_own_first() -> None:
     settings = ChannelSettings(keys=("b", KeyOfPool("c", 3), "a", " b "))
-    assert settings.pool("a") == (KeyOfPool("a"), KeyOfPool("b"), KeyOfPool("c", 3))
+    assert settings.all_keys("a") == (KeyOfPool("a"), KeyOfPool("b"), KeyOfPool("c", 3))
 
 
-@pytest.mark.parametrize("keys", [(), ("a",)])
-def test_one_key_is_no_pool(keys: tuple[str, ...]) -> None:
-    assert ChannelSettings(keys=keys).pool("a") == ()
+def test_a_key_that_stands_there_twice_is_as_it_is_said_last() -> None:
+    assert ChannelSettings(keys=("b", KeyOfPool("a", 5))).all_keys("a") == (KeyOfPool("a", 5), KeyOfPool("b"))
+
+
+def test_disabled_keys_are_not_used_unless_all_are() -> None:
+    own, second = KeyOfPool("a", disabled=True), KeyOfPool("b", disabled=True)
+    assert ChannelSettings(keys=(own, "b")).usable_keys("a") == (KeyOfPool("b"),)
+    assert ChannelSettings(keys=(own, second)).usable_keys("a") == (own,)
+    assert ChannelSettings().usable_keys("") == ()

@@ -136,6 +136,12 @@ class Clinic:
         exchange: Exchange = replace(world.observed[0], attempts=[attempt], error=None)
         self.health.observe(exchange)
 
+    def works(self, key: str) -> None:
+        world = World({1: [GOOD]})
+        assert ask(world) == WHOLE
+        attempts = [replace(world.observed[0].attempts[0], channel_id=1, key_id=directory.key_id(key))]
+        self.health.observe(replace(world.observed[0], attempts=attempts))
+
     def rests(self, key: str) -> bool:
         return self.health.is_key_resting(1, directory.key_id(key))
 
@@ -145,10 +151,47 @@ def test_a_refused_key_rests_and_its_channel_goes_on(status: int, rest_s: float)
     clinic = Clinic()
     clinic.sees("key-b", status)
     assert (clinic.rests("key-a"), clinic.rests("key-b")) == (False, True)
-    assert (clinic.disabled, clinic.written) == ([], [])
+    assert clinic.disabled == []
     assert not clinic.health.is_cooling(1, "gpt-4o")
     clinic.now += rest_s
     assert not clinic.rests("key-b")
+
+
+def test_others_are_told_of_a_refused_key_once_and_when_it_works_again() -> None:
+    clinic = Clinic()
+    clinic.sees("key-b", 429)
+    assert clinic.written == []
+    clinic.sees("key-b", 401)
+    clinic.sees("key-b", 401)
+    (told,) = clinic.written
+    assert (told.channel_id, told.model, told.key_id) == (1, "", directory.key_id("key-b"))
+    assert (told.until, told.reason) == (1000 + KEY_REST_S, "HTTP 401: no")
+    clinic.works("key-b")  # it was under way when the key was refused
+    assert clinic.rests("key-b")
+    clinic.now += KEY_REST_S
+    clinic.works("key-b")
+    clinic.works("key-b")
+    assert [change.until for change in clinic.written] == [told.until, 0]
+
+
+def test_a_worker_takes_over_which_keys_rest_and_keeps_what_it_knows_alone() -> None:
+    clinic, other = Clinic(), Clinic()
+    clinic.sees("key-b", 401)
+    other.sees("key-c", 429)
+    other.health.adopt(clinic.written)
+    assert [other.rests(key) for key in KEYS] == [False, True, True]
+    other.health.adopt([])
+    assert [other.rests(key) for key in KEYS] == [False, False, True]
+
+
+def test_a_channel_whose_own_key_is_disabled_goes_by_another() -> None:
+    row = SimpleNamespace(
+        id=1, type=1, name="", base_url="", key="key-a", config="", other="", models="", group="", priority=0, weight=0,
+        model_mapping="", system_prompt="", settings='{"keys": [{"key": "key-a", "disabled": true}, "key-b"]}',
+    )  # fmt: skip
+    made = directory.channel_of(row, adaptors.load())  # type: ignore[arg-type]
+    assert made is not None
+    assert (made.key, made.pool) == ("key-b", ())
 
 
 def test_a_channel_whose_keys_were_all_refused_is_disabled() -> None:

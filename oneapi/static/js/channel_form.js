@@ -45,6 +45,7 @@ function showType() {
   key.toggleAttribute("required", isNew && !declared.has_secrets);
   form.elements.base_url.placeholder = declared.base_url;
   form.elements.base_url.toggleAttribute("required", !declared.base_url && !declared.has_secrets);
+  form.querySelectorAll("[data-pool]").forEach((part) => (part.hidden = declared.has_secrets));
   one("models-card").hidden = !declared.needs_models;
   one("fetch").hidden = !declared.may_list;
   // Of the type chosen before nothing may stay behind that was filled in by it.
