@@ -45,9 +45,7 @@ class Framing(Protocol):
     def finish(self) -> list[Frame]: ...
 
 
-_LINE_END = rb"(?:\r\n|\n|\r(?!\n))"
-_LINE = re.compile(_LINE_END)
-_BLANK_LINE = re.compile(_LINE_END * 2)
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 _LONGEST_BLANK_LINE = 4  # CR LF CR LF
 _BOM = b"\xef\xbb\xbf"
 
@@ -65,8 +63,11 @@ class SSE:
         rest = self._rest
         if not rest and data[-2:] == b"\n\n" and b"\r" not in data:
             # nearly every read: one event of one line, or several, that end in LF LF
-            if data.find(b"\n") == len(data) - 2 and data[:6] == b"data: ":
-                return [Frame(data, data[6:-2])]
+            end = len(data) - 2
+            if data[:6] == b"data: " and data.find(b"\n") == end:
+                return [Frame(data, data[6:end])]
+            if 0 < data.find(b"\n\n") == end:
+                return [_sse_frame(data)]
             if b"\n\n\n" not in data:
                 return [_sse_frame(block + b"\n\n") for block in data[:-2].split(b"\n\n") if block]
         if not rest and data[-4:] == b"\r\n\r\n" and data[:6] == b"data: ":  # Google's, one event of one line
@@ -96,18 +97,18 @@ class SSE:
 
 
 def _sse_frame(raw: bytes) -> Frame:
-    if raw[:6] == b"data: " and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
-        return Frame(raw, raw[6:-2])
     event = ""
     data: list[bytes] = []
-    for line in _LINE.split(raw.removeprefix(_BOM)):
-        name, _, value = line.partition(b":")
-        value = value[1:] if value.startswith(b" ") else value
-        if name == b"data":
-            data.append(value)
-        elif name == b"event":
-            event = value.decode("utf-8", "replace")
-    return Frame(raw, b"\n".join(data), event)
+    for line in raw.removeprefix(_BOM).splitlines():
+        if line[:5] == b"data:":
+            data.append(line[6:] if line[5:6] == b" " else line[5:])
+        elif line[:6] == b"event:":
+            event = line[7 if line[6:7] == b" " else 6 :].decode("utf-8", "replace")
+        elif line == b"data":  # with neither colon nor value
+            data.append(b"")
+        elif line == b"event":
+            event = ""
+    return Frame(raw, data[0] if len(data) == 1 else b"\n".join(data), event)
 
 
 class NDJSON:
@@ -223,10 +224,12 @@ class AWSEventStream:
     """Amazon's binary event stream. Source: https://docs.aws.amazon.com/AmazonS3/latest/API/RESTSelectObjectAppendix.html
     and spec relay.md §8.3: lengths, headers and CRC32 checksums, big-endian."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_headers", "_headers_block", "_rest")
 
     def __init__(self) -> None:
         self._rest = bytearray()
+        self._headers_block = b""  # of the last message, since nearly all messages of a stream have the same
+        self._headers: Mapping[str, str] = {}
 
     def feed(self, data: bytes) -> list[Frame]:
         rest = self._rest
@@ -245,7 +248,10 @@ class AWSEventStream:
                 raise UpstreamGarbled("The provider sent an event-stream message with a wrong checksum.")
             if headers_length > total - 16:
                 raise UpstreamGarbled("The provider sent an event-stream message with unreadable headers.")
-            headers = _aws_headers(raw[12 : 12 + headers_length])
+            block = raw[12 : 12 + headers_length]
+            if block != self._headers_block:
+                self._headers, self._headers_block = _aws_headers(block), block
+            headers = self._headers
             event = headers.get(":event-type") or headers.get(":exception-type", "")
             frames.append(Frame(raw, raw[12 + headers_length : -4], event, headers))
         del rest[:start]

@@ -229,11 +229,11 @@ class Translated:
     def _render(self, events: Iterable[ir.Event], out: list[bytes]) -> None:
         for event in events:
             match event:
-                case ir.Usage():
-                    self.usage = event
-                case ir.Delta():
+                case ir.Delta():  # nearly every event
                     self.has_begun = True
                     self._meter.add(event.text)
+                case ir.Usage():
+                    self.usage = event
                 case ir.Open():
                     self.has_begun = True
                     self._meter.add(_spoken(event.part))

@@ -251,7 +251,7 @@ def _drops(request: ir.ChatRequest) -> frozenset[str]:
 
 def parse_response(body: Json) -> ir.ChatResponse:
     """Raises UpstreamRejected for an error inside a 200, UpstreamGarbled for an answer without choices."""
-    return openai_chat_answer.parse_response(_chunk(body))
+    return openai_chat_answer.parse_response(_chunk(_answer(body)))
 
 
 class StreamParser(ShapedParser):
@@ -263,15 +263,23 @@ class StreamParser(ShapedParser):
         data = frame.data.strip()
         if not data or data[:6] == b"[DONE]":
             return ()
-        return self.feed_chunk(_chunk(loads(data)))
+        answer = _answer(loads(data))
+        if "SearchInfo" not in answer and (more := self.more_of({"choices": _lowered(answer.get("Choices"))})):
+            self._usage = answer.get("Usage") or self._usage  # in Tencent's spelling until it is read
+            return more
+        return self.feed_chunk(_chunk(answer))
+
+    def finish(self) -> Iterator[ir.Event]:
+        self._usage = _lowered(self._usage)
+        return super().finish()
 
 
 _NOT_OPENAIS = ("error_msg", "request_id", "search_info")
 
 
-def _chunk(body: Json) -> Json:
+def _chunk(answer: Json) -> Json:
     """The answer, or a piece of it, as OpenAI would have it; what only Tencent says keeps its name, in lower case."""
-    answer: Json = _lowered(_answer(body))
+    answer = _lowered(answer)
     chunk = {name: value for name, value in answer.items() if name not in _NOT_OPENAIS}
     chunk["id"] = answer.get("id") or answer.get("request_id")
     sources = [*citations(answer.get("search_info"))]
@@ -300,7 +308,11 @@ def _lowered_name(name: str) -> str:
 def _lowered(value: Any) -> Any:
     """The value with all names in it as OpenAI spells names: ToolCalls is tool_calls."""
     if isinstance(value, dict):
-        return {_lowered_name(name): _lowered(item) for name, item in value.items()}
+        return {
+            # Most items hold no names: to ask here saves as many calls.
+            _lowered_name(name): _lowered(item) if isinstance(item, (dict, list)) else item
+            for name, item in value.items()
+        }
     return [_lowered(item) for item in value] if isinstance(value, list) else value
 
 

@@ -235,15 +235,14 @@ def _delta(choices: Json) -> Json:
     pieces = choices.get("text")
     said = [piece for piece in (pieces if isinstance(pieces, list) else ()) if isinstance(piece, dict)]
 
-    def joined(name: str) -> str:
-        return "".join(piece[name] for piece in said if isinstance(piece.get(name), str))
-
+    delta: Json = {}
+    for name in ("content", "reasoning_content"):
+        if texts := [text for piece in said if isinstance(text := piece.get(name), str)]:
+            delta[name] = "".join(texts)
     calls = [call for piece in said if isinstance(call := piece.get("function_call"), dict) and call.get("name")]
-    return {
-        "content": joined("content"),
-        "reasoning_content": joined("reasoning_content"),
-        "tool_calls": [{"index": index, "function": call} for index, call in enumerate(calls)],
-    }
+    if calls:
+        delta["tool_calls"] = [{"index": index, "function": call} for index, call in enumerate(calls)]
+    return delta
 
 
 _CHAT = Codec(

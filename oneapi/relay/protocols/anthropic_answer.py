@@ -114,19 +114,19 @@ class StreamParser:
         if (usage := parse_usage(self._usage)) is not None:
             yield usage
 
-    def feed_event(self, event: Json) -> Iterator[ir.Event]:
+    def feed_event(self, event: Json) -> Iterable[ir.Event]:
         """Events of one event that is JSON already. Raises UpstreamRejected for an error."""
         match event.get("type"):
+            case "content_block_delta":  # nearly every event
+                return self._delta(str(event.get("index")), event.get("delta"))
             case "message_start":
-                yield from self._start(event.get("message"))
+                return self._start(event.get("message"))
             case "content_block_start":
-                yield from self._open(str(event.get("index")), event.get("content_block"))
-            case "content_block_delta":
-                yield from self._delta(str(event.get("index")), event.get("delta"))
+                return self._open(str(event.get("index")), event.get("content_block"))
             case "content_block_stop":
-                yield from self._close(str(event.get("index")))
+                return self._close(str(event.get("index")))
             case "message_delta":
-                yield from self._stop(event)
+                return self._stop(event)
             case "message_stop":
                 self.is_done = True
             case "ping":
@@ -134,6 +134,7 @@ class StreamParser:
             case _:
                 if (error := error_in(event)) is not None:
                     raise error
+        return ()
 
     def _start(self, message: Any) -> Iterator[ir.Event]:
         message = message if isinstance(message, dict) else {}
@@ -199,34 +200,34 @@ class StreamParser:
             case _:
                 self._blocks[number] = _Block(index, raw_block(value), raw=value)
 
-    def _say(self, block: _Block, text: Any) -> Iterator[ir.Event]:
-        if isinstance(text, str) and text:
-            block.said += len(text)
-            yield ir.Delta(block.index, text)
+    def _say(self, block: _Block, text: Any) -> tuple[ir.Event, ...]:
+        if not isinstance(text, str) or not text:
+            return ()
+        block.said += len(text)
+        return (ir.Delta(block.index, text),)
 
-    def _argue(self, block: _Block, given: Any) -> Iterator[ir.Event]:
+    def _argue(self, block: _Block, given: Any) -> tuple[ir.Event, ...]:
         """Arguments that stand in the block itself: all of them in a whole answer, none in a stream."""
-        if given:
-            yield from self._say(block, arguments_text(given))
+        return self._say(block, arguments_text(given)) if given else ()
 
-    def _delta(self, number: str, delta: Any) -> Iterator[ir.Event]:
+    def _delta(self, number: str, delta: Any) -> tuple[ir.Event, ...]:
         block = self._blocks.get(number)
         if block is None or not isinstance(delta, dict):
             raise UpstreamGarbled("The provider went on with a content block that it had not begun.")
         match delta.get("type"):
             case "text_delta":
-                yield from self._say(block, delta.get("text"))
+                return self._say(block, delta.get("text"))
             case "thinking_delta":
-                yield from self._say(block, delta.get("thinking"))
+                return self._say(block, delta.get("thinking"))
+            case "input_json_delta" if block.raw is None:
+                return self._say(block, delta.get("partial_json"))
             case "input_json_delta":
-                if block.raw is not None:
-                    block.arguments.append(str(delta.get("partial_json") or ""))
-                else:
-                    yield from self._say(block, delta.get("partial_json"))
+                block.arguments.append(str(delta.get("partial_json") or ""))
             case "signature_delta":
                 block.signature += str(delta.get("signature") or "")
             case "citations_delta" if isinstance(delta.get("citation"), dict):
                 block.citations.append(delta["citation"])
+        return ()
 
     def _close(self, number: str) -> Iterator[ir.Event]:
         block = self._blocks.pop(number, None)

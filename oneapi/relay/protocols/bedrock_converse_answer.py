@@ -129,28 +129,32 @@ class StreamParser:
         if self._usage is not None:
             yield self._usage
 
-    def feed_event(self, name: str, event: Json) -> Iterator[ir.Event]:
+    def feed_event(self, name: str, event: Json) -> Iterable[ir.Event]:
         """Events of one event, whose name stands beside it."""
-        if not self._has_begun:
-            self._has_begun = True
-            yield ir.Begin()
+        if self._has_begun:
+            return self._read(name, event)
+        self._has_begun = True
+        return (ir.Begin(), *self._read(name, event))
+
+    def _read(self, name: str, event: Json) -> Iterable[ir.Event]:
         number = str(event.get("contentBlockIndex"))
         match name:
+            case "contentBlockDelta" if isinstance(delta := event.get("delta"), dict):  # nearly every event
+                return self._delta(self._block(number), delta)
             case "contentBlockStart" if isinstance(start := event.get("start"), dict):
-                yield from self._start(number, start)
-            case "contentBlockDelta" if isinstance(delta := event.get("delta"), dict):
-                yield from self._delta(self._blocks.setdefault(number, _Block()), delta)
+                return self._start(self._block(number), start)
             case "contentBlockStop":
-                yield from self._close(number)
+                return self._close(number)
             case "messageStop":
-                for open_number in [*self._blocks]:
-                    yield from self._close(open_number)
+                last = [last for open_number in [*self._blocks] for last in self._close(open_number)]
                 self._stop(event)
+                return last
             case "metadata":
                 self._usage = parse_usage(event.get("usage")) or self._usage
                 if event.get("trace"):
                     self._extra["trace"] = event["trace"]
                 self.is_done = self._reason is not None
+        return ()
 
     def _stop(self, event: Json) -> None:
         self._word = str(event.get("stopReason") or "")
@@ -166,8 +170,13 @@ class StreamParser:
 
     # ---- blocks ----
 
-    def _start(self, number: str, start: Json) -> Iterator[ir.Event]:
-        block = self._blocks.setdefault(number, _Block())
+    def _block(self, number: str) -> _Block:
+        block = self._blocks.get(number)
+        if block is None:
+            block = self._blocks[number] = _Block()
+        return block
+
+    def _start(self, block: _Block, start: Json) -> Iterator[ir.Event]:
         match start:
             case {"toolUse": {"name": name}} if name == JSON_TOOL:
                 yield from self._open(block, ir.Text(""))

@@ -196,7 +196,7 @@ def _chunk(body: Json, *, is_cited: bool = False) -> Json:
         choices = (
             [{"message": said, "finish_reason": output.get("finish_reason") or "stop"}] if "text" in output else []
         )
-    sources = [] if is_cited else [*citations(output.get("search_info"))]
+    sources = [] if is_cited or "search_info" not in output else [*citations(output["search_info"])]
     return {
         "id": body.get("request_id"),
         "choices": [_choice(choice, sources) for choice in choices if isinstance(choice, dict)],
@@ -207,14 +207,22 @@ def _chunk(body: Json, *, is_cited: bool = False) -> Json:
 def _choice(choice: Json, sources: list[Json]) -> Json:
     reason, message = choice.get("finish_reason"), choice.get("message")
     delta: Json = dict(message) if isinstance(message, dict) else {}
-    if isinstance(pieces := delta.get("content"), list):
-        links = [piece["image"] for piece in pieces if isinstance(piece, dict) and isinstance(piece.get("image"), str)]
-        if links:
-            delta["images"] = [{"image_url": {"url": link}} for link in links]
+    match delta.get("content"):
+        case [{"text": str(text), **rest}] if not rest:
+            delta["content"] = text
+        case list(pieces):
+            links = [
+                piece["image"] for piece in pieces if isinstance(piece, dict) and isinstance(piece.get("image"), str)
+            ]
+            if links:
+                delta["images"] = [{"image_url": {"url": link}} for link in links]
     if sources:
         delta["annotations"] = sources
     found: Json = {"delta": delta, "finish_reason": None if reason == "null" else reason}
-    return found | {name: choice[name] for name in ("index", "logprobs") if name in choice}
+    for name in ("index", "logprobs"):
+        if name in choice:
+            found[name] = choice[name]
+    return found
 
 
 # ---- codecs ----

@@ -219,9 +219,10 @@ class StreamParser:
 
     def _read_part(self, number: int, candidate: _Candidate, part: Json) -> None:
         text = part.get("text")
-        if len(part) == 1 and isinstance(text, str):  # nearly every part of a stream
+        kind = "text" if len(part) == 1 else "thought" if len(part) == 2 and part.get("thought") is True else ""
+        if kind and isinstance(text, str):  # nearly every part of a stream
             if text:
-                self._say(number, candidate, "text", text)
+                self._say(number, candidate, kind, text)
             return
         for piece in parse_part(part):
             match piece:

@@ -121,8 +121,17 @@ class StreamParser:
         if self._usage is not None:
             yield self._usage
 
-    def feed_chunk(self, chunk: Json) -> Iterator[ir.Event]:
+    def feed_chunk(self, chunk: Json) -> Iterable[ir.Event]:
         """Events of one chunk that is JSON already; a whole answer is one, too."""
+        more = self.more_of(chunk)
+        return self._read(chunk) if more is None else (more,)
+
+    def more_of(self, chunk: Json) -> ir.Delta | None:
+        """The event of a chunk that merely goes on with what was said last; None for any other."""
+        said = _said_alone(chunk)
+        return None if said is None else self.continued(*said)
+
+    def _read(self, chunk: Json) -> Iterator[ir.Event]:
         choices = chunk.get("choices")
         if (chunk.get("error") or not isinstance(choices, list)) and (error := error_in(chunk)) is not None:
             raise error
@@ -145,10 +154,10 @@ class StreamParser:
                 number = index if isinstance(index, int) else position
                 yield from self._feed_choice(number, choice)
 
-    def continued(self, text: str) -> ir.Delta | None:
-        """More of the first choice's text where that is what was said last; None where it is not."""
+    def continued(self, text: str, kind: str = "text") -> ir.Delta | None:
+        """More of the first choice's text, or reasoning, where that is what was said last; None where it is not."""
         choice = self._choices.get(0)
-        if not text or choice is None or choice.current is None or choice.current[0] != "text" or choice.logprobs:
+        if not text or choice is None or choice.current is None or choice.current[0] != kind or choice.logprobs:
             return None
         return ir.Delta(choice.current[1], text)
 
@@ -201,7 +210,8 @@ class StreamParser:
             yield from self._annotate(number, choice, annotations)
         if isinstance(audio := delta.get("audio"), dict):
             yield from self._sound(number, choice, audio)
-        for image in delta.get("images") or ():
+        images = delta.get("images")
+        for image in images if isinstance(images, list) else ():
             yield from self._picture(number, choice, image)
         for call in calls_in(delta):
             yield from self._call(number, choice, call)
@@ -329,6 +339,40 @@ _EMPTY: Mapping[str, ir.Part] = {
 }
 
 
+_PLAIN_CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs"})
+_KINDS: Mapping[str, str] = {"content": "text", "reasoning_content": "reasoning", "reasoning": "reasoning"}
+
+
+def _said_alone(chunk: Json) -> tuple[str, str] | None:
+    """The text and the kind of a chunk that says one thing and nothing else, as nearly every chunk of a stream does.
+
+    None for any other: it goes the long way, which takes five times as long and gives the same for these.
+    """
+    try:
+        (choice,) = chunk["choices"]
+        delta = choice["delta"].items()
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    if (
+        chunk.get("error")
+        or chunk.get("usage")
+        or "x_groq" in chunk
+        or choice.get("index") not in (0, None)
+        or choice.get("finish_reason")
+        or choice.get("logprobs")
+        or not choice.keys() <= _PLAIN_CHOICE
+    ):
+        return None
+    text = kind = ""
+    for name, value in delta:
+        if name == "role" or not (value or isinstance(value, dict)):
+            continue
+        if kind or name not in _KINDS or not isinstance(value, str):
+            return None
+        text, kind = value, _KINDS[name]
+    return text, kind
+
+
 def _is_seal_alone(detail: Json) -> bool:
     return detail.get("type") == "reasoning.text" and not detail_text(detail)
 
@@ -411,11 +455,13 @@ class _Line:
 class StreamRenderer:
     """Chunks, event by event; `finish` gives the usage chunk, where it is wanted, and [DONE]."""
 
-    __slots__ = ("_head", "_lines", "_open", "_places", "_rendering", "_usage")
+    __slots__ = ("_around", "_head", "_lines", "_open", "_places", "_rendering", "_usage")
 
     def __init__(self, rendering: Rendering) -> None:
         self._rendering = rendering
         self._head = b""
+        # (choice, part) → what stands in each of its chunks before the text of a Delta, and what behind it
+        self._around: dict[tuple[int, int], tuple[bytes, bytes]] = {}
         self._lines: dict[int, _Line] = {}
         self._open: dict[tuple[int, int], ir.Part] = {}
         self._places: dict[tuple[int, int], int] = {}  # (choice, part) → place among its tool calls, or details
@@ -432,6 +478,7 @@ class StreamRenderer:
             **own(begin.extra),
         }
         self._head = b"data: " + dumps(fields)[:-1] + b',"choices":['
+        self._around.clear()
 
     def feed(self, event: ir.Event) -> Iterable[bytes]:
         match event:
@@ -440,6 +487,7 @@ class StreamRenderer:
             case ir.Open():
                 return self._opened(event)
             case ir.Close():
+                self._around.pop((event.choice, event.index), None)
                 part = self._open.pop((event.choice, event.index), None)
                 if isinstance(part, ir.Image):
                     return (self._chunk(event.choice, {"images": [render_image(part)]}),)
@@ -461,7 +509,7 @@ class StreamRenderer:
 
     def _chunk(self, choice: int, delta: Json, logprobs: ir.Extra | None = None) -> bytes:
         more = b',"logprobs":' + dumps(logprobs) if logprobs else b""
-        return b'%b{"index":%d,"delta":%b%b,"finish_reason":null}]}\n\n' % (self._head, choice, dumps(delta), more)
+        return b'%b{"index":%d,"delta":%b%b%b' % (self._head, choice, dumps(delta), more, _GOES_ON)
 
     def _role(self, choice: int) -> Iterator[bytes]:
         line = self._lines.setdefault(choice, _Line())
@@ -481,6 +529,7 @@ class StreamRenderer:
         yield from self._role(event.choice)
         key = event.choice, event.index
         self._open[key] = event.part
+        self._around.pop(key, None)
         match event.part:
             case ir.ToolCall() as call:
                 line = self._lines[event.choice]
@@ -508,29 +557,43 @@ class StreamRenderer:
 
     def _delta(self, event: ir.Delta) -> Iterable[bytes]:
         key = event.choice, event.index
-        match self._open.get(key):
-            case ir.ToolCall(kind="custom"):
-                rest: Json = {"tool_calls": [{"index": self._places[key], "custom": {"input": event.text}}]}
+        around = self._around.get(key)
+        if around is None:
+            match self._open.get(key):
+                case ir.Image() as image:
+                    self._open[key] = ir.grown(image, event.text)
+                    return ()
+                case ir.Reasoning(seal=ir.Seal()) as thought:
+                    return (self._chunk(event.choice, self._sealed(key, thought, event.text), event.logprobs),)
+                case ir.Text() | ir.Reasoning() | ir.Refusal() | ir.ToolCall() | ir.Audio() as part:
+                    around = self._around[key] = self._surroundings(key, part)
+                case _:
+                    return ()
+        before, after = around
+        more = b',"logprobs":' + dumps(event.logprobs) if event.logprobs else b""
+        return (before + dumps(event.text) + after + more + _GOES_ON,)
+
+    def _surroundings(self, key: tuple[int, int], part: ir.Part) -> tuple[bytes, bytes]:
+        """A chunk with a piece of the part, up to the piece's text and from there to the end of its delta."""
+        match part:
             case ir.ToolCall():
-                rest = {"tool_calls": [{"index": self._places[key], "function": {"arguments": event.text}}]}
+                name = b'"custom":{"input":' if part.kind == "custom" else b'"function":{"arguments":'
+                before, after = b'"tool_calls":[{"index":%d,%b' % (self._places[key], name), b"}}]}"
             case ir.Audio():
-                rest = {"audio": {"data": event.text}}
-            case ir.Image() as image:
-                self._open[key] = ir.grown(image, event.text)
-                return ()
-            case ir.Reasoning(seal=ir.Seal()) as thought:
-                detail = self._detail(key, replace(thought, text=event.text))
-                piece = {name: value for name, value in detail.items() if name in ("type", "index", "text", "summary")}
-                rest = {"reasoning_content": event.text, "reasoning_details": [piece]}
-            case ir.Text() | ir.Reasoning() | ir.Refusal() as part:
-                rest = {_FIELD[type(part)]: event.text}
+                before, after = b'"audio":{"data":', b"}}"
             case _:
-                return ()
-        return (self._chunk(event.choice, rest, event.logprobs),)
+                before, after = b'"%b":' % _FIELD[type(part)], b"}"
+        return b'%b{"index":%d,"delta":{%b' % (self._head, key[0], before), after
+
+    def _sealed(self, key: tuple[int, int], thought: ir.Reasoning, text: str) -> Json:
+        detail = self._detail(key, replace(thought, text=text))
+        piece = {name: value for name, value in detail.items() if name in ("type", "index", "text", "summary")}
+        return {"reasoning_content": text, "reasoning_details": [piece]}
 
     def _amended(self, event: ir.Amend) -> Iterator[bytes]:
         key = event.choice, event.index
         before = self._open.get(key)
+        self._around.pop(key, None)  # a seal changes what its chunks are
         if key in self._open:
             self._open[key] = event.part
         match event.part:
@@ -546,4 +609,5 @@ class StreamRenderer:
                 yield self._chunk(event.choice, {"audio": rest})
 
 
-_FIELD: Mapping[type, str] = {ir.Text: "content", ir.Reasoning: "reasoning_content", ir.Refusal: "refusal"}
+_FIELD: Mapping[type, bytes] = {ir.Text: b"content", ir.Reasoning: b"reasoning_content", ir.Refusal: b"refusal"}
+_GOES_ON = b',"finish_reason":null}]}\n\n'

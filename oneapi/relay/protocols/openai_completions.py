@@ -176,22 +176,23 @@ def _head(id: str, created_at: int, model: str, rendering: Rendering) -> Json:
 class StreamRenderer:
     """Chunks of text, event by event; `finish` gives the usage, where it is wanted, and [DONE]."""
 
-    __slots__ = ("_fields", "_rendering", "_texts", "_usage")
+    __slots__ = ("_before", "_rendering", "_texts", "_usage")
 
     def __init__(self, rendering: Rendering) -> None:
         self._rendering = rendering
-        self._fields = _head("", 0, "", rendering)
+        self._before = _before("", 0, "", rendering)
         self._texts: set[tuple[int, int]] = set()  # (choice, part) of parts that are text
         self._usage: ir.Usage | None = None
 
     def feed(self, event: ir.Event) -> Iterable[bytes]:
         match event:
+            case ir.Delta():  # nearly every event
+                if (event.choice, event.index) in self._texts:
+                    return (self._chunk(event.choice, event.text, None),)
             case ir.Begin():
-                self._fields = _head(event.id, event.created_at, event.model, self._rendering)
+                self._before = _before(event.id, event.created_at, event.model, self._rendering)
             case ir.Open(part=ir.Text()):
                 self._texts.add((event.choice, event.index))
-            case ir.Delta() if (event.choice, event.index) in self._texts:
-                return (self._chunk(event.choice, event.text, None),)
             case ir.Finish():
                 return (self._chunk(event.choice, "", event.reason),)
             case ir.Usage():
@@ -202,12 +203,16 @@ class StreamRenderer:
         last = b"data: [DONE]\n\n"
         if self._usage is None or not self._rendering.wants_usage:
             return last
-        told = {**self._fields, "choices": [], "usage": render_usage(self._usage)}
-        return b"data: " + dumps(told) + b"\n\n" + last
+        return self._before + b'],"usage":' + dumps(render_usage(self._usage)) + b"}\n\n" + last
 
     def _chunk(self, choice: int, text: str, reason: str | None) -> bytes:
         said = {"text": text, "index": choice, "logprobs": None, "finish_reason": reason}
-        return b"data: " + dumps({**self._fields, "choices": [said]}) + b"\n\n"
+        return self._before + dumps(said) + b"]}\n\n"
+
+
+def _before(id: str, created_at: int, model: str, rendering: Rendering) -> bytes:
+    """A chunk up to its choices."""
+    return b"data: " + dumps(_head(id, created_at, model, rendering))[:-1] + b',"choices":['
 
 
 CODEC = Codec(

@@ -46,9 +46,10 @@ def error_in(value: Json, status: int = 500, headers: Headers | None = None) -> 
     """
     inner = value.get("error")
     found = inner if isinstance(inner, dict) else value
-    code, message = _number(found.get("code")), str(found.get("message") or "")
+    code = _number(found.get("code"))
     if code == 0:
         return None
+    message = str(found.get("message") or "")
     within = _INNER_CODE.search(message)
     meaning = (_MEANINGS.get(int(within[1])) if within else None) or _MEANINGS.get(code)
     return native_error.refusal(code, message, meaning, status=status, headers=headers)
