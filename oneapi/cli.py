@@ -39,6 +39,9 @@ COMMANDS: Mapping[str, Command] = {
     "serve": Command("oneapi.cli:serve", "Prepare the database and serve; what `oneapi` alone does."),
     "prepare": Command("oneapi.cli:prepare", "Migrate the database and make the first account, then exit."),
     "verify": Command("oneapi.cli:verify", "Prove every balance and every charge; --help says more."),
+    "check-db": Command(
+        "oneapi.services.check_db:check_db_command", "Say what a start would add to a database; prove all else stays."
+    ),
 }
 
 

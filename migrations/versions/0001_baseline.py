@@ -305,6 +305,8 @@ WIDER = {
     # An allow-list of models was varchar(191) at first; a column that is text already stays as it is.
     "tokens": (Column("models", "text"), Column("subnet", "varchar(2048)", "''")),
 }
+# Very old installations allowed a provider's key once only; One API drops that index at each start.
+LEFTOVERS = {"channels": ("idx_channels_key",)}
 
 
 def upgrade(role: str = "main") -> None:
@@ -318,9 +320,9 @@ def upgrade(role: str = "main") -> None:
     for name, columns in WIDER.items():
         for column in columns:
             widen(connection, name, column)
-    # Very old installations allowed a provider's key once only; One API drops that index at each start.
-    if "idx_channels_key" in {index["name"] for index in inspect(connection).get_indexes("channels")}:
-        drop_index(connection, "channels", "idx_channels_key")
+    for name, indexes in LEFTOVERS.items():
+        for leftover in {index["name"] for index in inspect(connection).get_indexes(name)}.intersection(indexes):
+            drop_index(connection, name, leftover)
     known = {name for (name,) in connection.exec_driver_sql("SELECT name FROM revisions")}
     for name in ("channels", "options", "accounts"):
         if name not in known:

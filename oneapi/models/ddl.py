@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, inspect
 from sqlalchemy.engine import Inspector
-from sqlalchemy.schema import Index as ModelIndex
+from sqlalchemy.schema import Table as ModelTable
+from sqlalchemy.types import TypeEngine
 
 # Kind of column -> type in SQLite, MySQL and PostgreSQL. A kind that is not here is a type in the same words in all.
 _TYPES = {
@@ -98,20 +100,26 @@ def strip(connection: Connection, table: Table) -> None:
 
 
 def widen(connection: Connection, table: str, column: Column) -> None:
-    """Gives a text column a longer type where its own is shorter. SQLite has no lengths to widen."""
-    if connection.dialect.name == "sqlite":
-        return
+    """Gives a text column a longer type where its own is shorter."""
     existing = next(item for item in inspect(connection).get_columns(table) if item["name"] == column.name)
-    length = getattr(existing["type"], "length", None)
-    wanted = _type(column, connection.dialect.name)
-    if length is None or (wanted.startswith("varchar(") and length >= int(wanted[8:-1])):
+    if not is_shorter(existing["type"], column, connection.dialect.name):
         return
+    wanted = _type(column, connection.dialect.name)
     quote = _quoter(connection.dialect.name)
     if connection.dialect.name == "mysql":
         change = f"MODIFY {_definition(column, 'mysql')}"
     else:
         change = f"ALTER COLUMN {quote(column.name)} TYPE {wanted}"
     connection.exec_driver_sql(f"ALTER TABLE {quote(table)} {change}")
+
+
+def is_shorter(existing: TypeEngine[Any], column: Column, dialect: str) -> bool:
+    """Whether a text column of this type holds less than it should. SQLite has no lengths."""
+    length = getattr(existing, "length", None)
+    if length is None or dialect == "sqlite":
+        return False
+    wanted = _type(column, dialect)
+    return not wanted.startswith("varchar(") or int(length) < int(wanted[8:-1])
 
 
 def create_index(connection: Connection, table: str, index: Index, *, is_online: bool = False) -> None:
@@ -147,9 +155,14 @@ def is_covered(index: Index, covered: set[tuple[tuple[str, ...], bool]]) -> bool
     return (index.columns, True) in covered or (not index.is_unique and (index.columns, False) in covered)
 
 
-def from_model(index: ModelIndex) -> Index:
-    """A model's index in this module's terms."""
-    return Index(str(index.name), tuple(column.name for column in index.columns), bool(index.unique))
+def missing_indexes(inspector: Inspector, table: ModelTable) -> list[Index]:
+    """A model's indexes that the database's table has under no name."""
+    covered = indexed(inspector, table.name)
+    wanted = (
+        Index(str(index.name), tuple(column.name for column in index.columns), bool(index.unique))
+        for index in table.indexes
+    )
+    return sorted((index for index in wanted if not is_covered(index, covered)), key=lambda index: index.name)
 
 
 def is_large(connection: Connection, table: str) -> bool:

@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ import gevent
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, case, func, inspect, select, text
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import Connection, Engine, Table, case, func, inspect, select, text
 from sqlalchemy import insert as insert_into
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute
@@ -104,6 +105,31 @@ def session_secret(engine: Engine, config: Config) -> str:
     return value
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """How far a database has been migrated: its last step, None for none of ours; and the steps that it lacks."""
+
+    step: str | None
+    is_newer: bool  # the step is one that this program does not know
+    pending: tuple[Script, ...]
+
+
+def version_of(connection: Connection) -> Version:
+    """How far this database has been migrated."""
+    step = MigrationContext.configure(connection).get_current_revision()
+    scripts = ScriptDirectory.from_config(_alembic())
+    if step and step not in {script.revision for script in scripts.walk_revisions()}:
+        return Version(step=step, is_newer=True, pending=())
+    pending = tuple(scripts.iterate_revisions("head", step or "base"))
+    return Version(step=step, is_newer=False, pending=pending)
+
+
+def tables(role: str) -> Iterator[Table]:
+    """The models' tables in a database that serves as "main" or as "logs"."""
+    for key in (None, "logs") if role == "main" else ("logs",):
+        yield from db.metadatas[key].sorted_tables
+
+
 def build_indexes(config: Config) -> None:
     """Makes the indexes that a start left out because their table is large: the work of a job, on one node.
 
@@ -166,20 +192,18 @@ def _migrate(engine: Engine, role: str) -> None:
             command.upgrade(alembic, "head")
     # Where the Go program has rebuilt a table on SQLite, indexes that are not its own are gone.
     with engine.connect() as connection:
-        missing = [item for item in _missing_indexes(connection, role) if not _is_large(connection, item[0])]
+        missing = [item for item in _missing_indexes(connection, role) if not is_large(connection, item[0])]
     for table, index in missing:
         run_write(engine, partial(ddl.create_index, table=table, index=index))
 
 
 def _is_current(engine: Engine) -> bool:
     with engine.connect() as connection:
-        revision = MigrationContext.configure(connection).get_current_revision()
-    scripts = ScriptDirectory.from_config(_alembic())
-    if revision and revision not in {script.revision for script in scripts.walk_revisions()}:
+        version = version_of(connection)
+    if version.is_newer:
         # Steps only add, so that an older program works on; during a rolling update it must.
-        log.warning("%s was migrated by a newer version of this program, to step %s.", _name(engine), revision)
-        return True
-    return revision == scripts.get_current_head()
+        log.warning("%s was migrated by a newer version of this program, to step %s.", _name(engine), version.step)
+    return not version.pending
 
 
 def _alembic() -> AlembicConfig:
@@ -317,17 +341,16 @@ def _warn_of_default_password(engine: Engine) -> None:
 def _missing_indexes(connection: Connection, role: str) -> list[tuple[str, ddl.Index]]:
     """Plain indexes of the models, with their tables, that the database has under no name."""
     inspector = inspect(connection)
-    missing = []
-    for key in (None, "logs") if role == "main" else ("logs",):
-        for table in db.metadatas[key].sorted_tables:
-            covered = ddl.indexed(inspector, table.name)
-            for index in sorted(map(ddl.from_model, table.indexes), key=lambda index: index.name):
-                if not index.is_unique and not ddl.is_covered(index, covered):
-                    missing.append((table.name, index))
-    return missing
+    return [
+        (table.name, index)
+        for table in tables(role)
+        for index in ddl.missing_indexes(inspector, table)
+        if not index.is_unique
+    ]
 
 
-def _is_large(connection: Connection, table: str) -> bool:
+def is_large(connection: Connection, table: str) -> bool:
+    """Whether the indexes of this table are made after the start, by a job."""
     return table == Log.__tablename__ and ddl.is_large(connection, table)
 
 
