@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from operator import itemgetter
 from types import MappingProxyType
@@ -42,6 +42,11 @@ class Columns:
         if self.output is None:
             return None
         return self.output / self.input if self.input else Decimal(1)
+
+    def times(self, factor: Decimal) -> Columns:
+        """All prices multiplied, save those by the unit."""
+        scaled = {name: value * factor for name in _TOKENS if (value := getattr(self, name)) is not None}
+        return replace(self, **scaled, above=tuple((tokens, tier.times(factor)) for tokens, tier in self.above))
 
 
 _TOKENS = tuple(one.name for one in fields(Columns) if one.name not in ("per_unit", "above"))

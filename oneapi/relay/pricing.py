@@ -86,7 +86,8 @@ def estimate(head: Head, input_tokens: int, price: Price, group_ratio: Decimal, 
     given = pre_consumed_quota + input_tokens
     made = (head.max_output_tokens or 0) * max(1, head.n)
     price = price.at(given)
-    lines = (Line("input", given, price.input), Line("output", made, price.output))
+    tokens = (Line("input", given, price.input), Line("output", made, price.output))
+    lines = tokens + _units({"calls": 1}, price)
     return _whole(lines, group_ratio, "up", 1 if price.input > 0 and group_ratio > 0 else 0)
 
 
@@ -154,7 +155,9 @@ def _lines(head: Head, usage: ir.Usage, price: Price) -> tuple[tuple[Line, ...],
             return _units({"calls": 1}, price), "up"
         case _:
             lines = _tokens(usage, price)
-            return (lines if not usage.units else lines + _units(usage.units, price)), "up"
+            if not price.per_unit or not (lines or usage.units):
+                return lines, "up"
+            return lines + _units({"calls": 1, **usage.units}, price), "up"
 
 
 def _tokens(usage: ir.Usage, price: Price) -> tuple[Line, ...]:

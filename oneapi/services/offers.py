@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
 from oneapi.errors import InvalidRequest, UpstreamGarbled
 from oneapi.relay.adaptor import Adaptor, Credentials, Target, UpstreamRequest, WholeReply
 from oneapi.relay.exchange import Channel
@@ -40,6 +43,25 @@ def models(upstream: Upstream, channel: Channel, *, now: float) -> list[str]:
     )
     request = UpstreamRequest(method="GET", url=adaptor.url(target), headers=adaptor.headers)
     return _openai_ids(upstream.send_whole(adaptor.sign(request, credentials, now), channel, _TIMEOUT_S))
+
+
+def difference(channel: Channel, offered: Iterable[str], patterns: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+    """The models that the channel lacks, and those of its own that the provider has not, in alphabetical order.
+
+    A model that the channel asks for by another name is there as long as that name is. With `patterns` only what one of
+    them matches is looked at.
+    """
+    has = set(offered)
+    asked_for = {channel.model_mapping.get(model, model) for model in channel.models}
+    lacking = has - asked_for - set(channel.models)
+    gone = {model for model in channel.models if channel.model_mapping.get(model, model) not in has}
+    matched = [{model for model in names if fits(model, patterns)} for names in (lacking, gone)]
+    return sorted(matched[0]), sorted(matched[1])
+
+
+def fits(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a pattern of the shell matches the name; without patterns, any name does."""
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _openai_path(adaptor: Adaptor) -> str:

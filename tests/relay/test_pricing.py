@@ -272,6 +272,14 @@ def test_the_raw_proxy_costs_by_the_call_or_nothing() -> None:
     assert bill(head, usage, Price(input=Decimal(0), per_unit={"calls": Decimal("0.01")}), ONE).quota == 5000
 
 
+def test_a_price_by_the_call_is_added_to_that_of_the_tokens() -> None:
+    price = Price(input=ONE, completion=Decimal(2), per_unit={"calls": Decimal("0.001"), "searches": Decimal("0.01")})
+    assert bill(CHAT, ir.Usage(input_tokens=10, output_tokens=5), price, Decimal(2)).quota == 2 * (20 + 500)
+    assert bill(CHAT, ir.Usage(units={"searches": 1}), price, ONE).quota == 5500
+    assert bill(CHAT, None, price, ONE).quota == 0
+    assert estimate(Head(mode="chat", model="m", max_output_tokens=5), 10, price, ONE, 0) == 20 + 500
+
+
 # ---- laws ----
 
 MODES: list[Mode] = ["chat", "completions", "embeddings", "moderations", "rerank", "transcription", "speech", "images"]

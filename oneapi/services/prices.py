@@ -1,0 +1,185 @@
+"""Prices from a list: how they differ from those in force, and saving them in the operator's tables.
+
+A list's price of input and output becomes a ModelRatio and a CompletionRatio, so that One API's own interface shows it
+and a Go node bills it; what else the list prices stands in ExtModelPrice. What a list does not price stays as it is, in
+proportion to input, save the prices by the unit, which stay.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from sqlalchemy import Engine, select
+
+from oneapi.columns import BUCKETS, Columns, render_price_table, render_table
+from oneapi.models import Channel
+from oneapi.options import Options
+from oneapi.relay.pricelist import BuiltinPrices, Price, PriceList
+from oneapi.services import settings
+from oneapi.services.audit import Actor
+
+_USD_A_MILLION = 2  # of tokens, at ratio 1
+_SUSPICIOUS = 10  # times dearer or cheaper
+_NOISE = Decimal("1e-12")  # of ratios that never end
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One price, None where there is none: a ratio, or USD for a million tokens or one unit."""
+
+    old: Decimal | None
+    new: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What would change for a model, by column. `is_new`: it had no price. `doubts`: why it looks like a mistake."""
+
+    model: str
+    cells: Mapping[str, Cell]
+    is_new: bool
+    doubts: tuple[str, ...]
+
+
+def models_in_use(engine: Engine) -> set[str]:
+    """The models that channels ask their providers for."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(Channel.models, Channel.model_mapping)).all()
+    return {model for row in rows for model in _asked_for(row.models or "", row.model_mapping or "")}
+
+
+def differences(listed: Mapping[str, Columns], options: Options, builtin: BuiltinPrices) -> list[Difference]:
+    """The models whose price in the list is another than the one in force, in alphabetical order.
+
+    A name may end in a channel type, as in all tables.
+    """
+    now, then = PriceList.of(builtin, options), PriceList.of(builtin, _with(listed, options, builtin))
+    found = (_difference(name, *(_price(prices, name) for prices in (now, then))) for name in sorted(listed))
+    return [difference for difference in found if difference is not None]
+
+
+def save(engine: Engine, actor: Actor, listed: Mapping[str, Columns], builtin: BuiltinPrices, *, now: int) -> None:
+    """Makes these the prices of their models. Raises Refusal for one that cannot be."""
+
+    def change(stored: Options) -> Mapping[str, str]:
+        options = _with(listed, stored, builtin)
+        return {
+            "ModelRatio": render_table(options.model_ratio),
+            "CompletionRatio": render_table(options.completion_ratio),
+            "ExtModelPrice": render_price_table(options.ext_model_price),
+        }
+
+    settings.revise(engine, actor, change, now=now)
+
+
+def named_type(name: str) -> tuple[str, int | None]:
+    """The model and the channel type that an entry of a table is for: "llama3(33)" is ("llama3", 33)."""
+    model, opened, channel_type = name.removesuffix(")").rpartition("(")
+    if opened and name.endswith(")") and channel_type.isdecimal():
+        return model, int(channel_type)
+    return name, None
+
+
+def without_price(models: Iterable[str], prices: PriceList) -> list[str]:
+    """Those of the models that cost the default or are refused, in alphabetical order."""
+    return sorted(model for model in models if (price := _price(prices, model)) is None or price.is_default)
+
+
+# ---- parts ----
+
+
+def _asked_for(models: str, mapping_text: str) -> Iterator[str]:
+    try:
+        mapping = json.loads(mapping_text or "{}")
+    except ValueError:
+        mapping = {}
+    for name in filter(None, map(str.strip, models.split(","))):
+        target = mapping.get(name) if isinstance(mapping, dict) else None
+        yield target if isinstance(target, str) and target else name
+
+
+def _with(listed: Mapping[str, Columns], options: Options, builtin: BuiltinPrices) -> Options:
+    """The options with these prices among the operator's."""
+    ratios, completions = dict(options.model_ratio), dict(options.completion_ratio)
+    own = dict(options.ext_model_price)
+    for model, columns in listed.items():
+        ratios[model] = columns.input / _USD_A_MILLION
+        if columns.completion is not None:
+            completions[model] = columns.completion
+        base = own.get(model) or builtin.columns.get(model)
+        if base is not None or model in builtin.images or _further(columns):
+            own[model] = _over(base, columns) if base is not None and base.input else columns
+    return replace(options, model_ratio=ratios, completion_ratio=completions, ext_model_price=own)
+
+
+def _further(columns: Columns) -> bool:
+    return columns != Columns(input=columns.input, output=columns.output)
+
+
+def _over(base: Columns, columns: Columns) -> Columns:
+    """The columns, completed from the base in proportion to input."""
+    completed = base.times(columns.input / base.input)
+    stated = {name: value for name in ("output", *BUCKETS) if (value := getattr(columns, name)) is not None}
+    return replace(
+        completed,
+        input=columns.input,
+        **stated,
+        per_unit={**base.per_unit, **columns.per_unit},
+        above=columns.above or completed.above,
+    )
+
+
+def _price(prices: PriceList, name: str) -> Price | None:
+    return prices.price(*named_type(name))
+
+
+def _difference(model: str, old: Price | None, new: Price | None) -> Difference | None:
+    is_new = old is None or old.is_default
+    before = dict(_cells(old)) if old is not None and not old.is_default else {}
+    after = {} if new is None else dict(_cells(new))
+    cells = {
+        column: Cell(before.get(column), after.get(column))
+        for column in (*after, *(before.keys() - after.keys()))
+        if not _same(before.get(column), after.get(column))
+    }
+    if not cells:
+        return None
+    return Difference(model=model, cells=cells, is_new=is_new, doubts=tuple(_doubts(cells, after)))
+
+
+def _cells(price: Price, suffix: str = "") -> Iterator[tuple[str, Decimal]]:
+    """Every price of a model: the two ratios, then USD."""
+    if suffix:
+        yield f"input{suffix}", price.input * _USD_A_MILLION
+        yield f"output{suffix}", price.output * _USD_A_MILLION
+    else:
+        yield "ModelRatio", price.input
+        yield "CompletionRatio", price.completion
+    for name in BUCKETS:
+        if (value := getattr(price, name)) is not None:
+            yield f"{name}{suffix}", value * _USD_A_MILLION
+    if not suffix:
+        for unit, usd in price.per_unit.items():
+            yield f"per_unit {unit}", usd
+    for tokens, longer in price.above:
+        yield from _cells(longer, f" above {tokens}")
+
+
+def _same(old: Decimal | None, new: Decimal | None) -> bool:
+    if old is None or new is None:
+        return old is new
+    return abs(old - new) <= _NOISE * max(old, new)
+
+
+def _doubts(cells: Mapping[str, Cell], after: Mapping[str, Decimal]) -> Iterator[str]:
+    is_by_unit = any(column.startswith("per_unit") and price for column, price in after.items())
+    for column, cell in cells.items():
+        if cell.new == 0 and not is_by_unit:
+            yield f"{column} is 0"
+        elif cell.old and cell.new and cell.new > cell.old * _SUSPICIOUS:
+            yield f"{column} more than {_SUSPICIOUS} times dearer"
+        elif cell.old and cell.new and cell.new * _SUSPICIOUS < cell.old:
+            yield f"{column} more than {_SUSPICIOUS} times cheaper"
