@@ -4,8 +4,8 @@ One API's flags are understood as its Go program understands them: one dash or t
 the variable PORT wins over the flag. `.env` in the working directory is read first; variables that exist win.
 
 A task is a line in `COMMANDS`: where its function is, and what it does. The function is given the configuration and the
-rest of the command line and returns the exit status. What it needs of the program it imports itself, after gevent's
-patches.
+rest of the command line and returns the exit status. A module of its own is imported after gevent's patches; what a
+function of this one needs of the program it imports itself, after them.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ COMMANDS: Mapping[str, Command] = {
     "check-db": Command(
         "oneapi.services.check_db:check_db_command", "Say what a start would add to a database; prove all else stays."
     ),
+    "channel-keys": Command(
+        "oneapi.services.channel_keys:channel_keys_command", "Encrypt or decrypt channel keys; --help says more."
+    ),
 }
 
 
@@ -59,12 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(command: Command, config: Config, arguments: Sequence[str]) -> int:
     module, _, name = command.function.partition(":")
+    if module != __name__:
+        from gevent import monkey
+
+        monkey.patch_all()
     status: int = getattr(import_module(module), name)(config, arguments)
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
-    tasks = "\n".join(f"  {name:<10} {command.help}" for name, command in COMMANDS.items())
+    tasks = "\n".join(f"  {name:<14} {command.help}" for name, command in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="oneapi",
         usage="oneapi [flags] [command] [arguments of the command]",

@@ -110,6 +110,13 @@ def _networks(text: str) -> tuple[Network, ...]:
         raise ValueError(f"is no list of addresses or networks: {error}") from None
 
 
+def _phrases(text: str) -> tuple[str, ...]:
+    phrases = tuple(part.strip() for part in text.split(",") if part.strip())
+    if any(len(phrase) < 16 for phrase in phrases):
+        raise ValueError("has a phrase of fewer than 16 characters")
+    return phrases
+
+
 _PRIVATE = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7,fe80::/10"
 
 
@@ -208,12 +215,14 @@ class Config:
         "Signs session cookies; the same on all nodes. Unset: made once and kept in the database.",
         secret=True,
     )
-    key_encryption_key: str = _variable(
+    key_encryption_key: tuple[str, ...] = _variable(
         "Serving",
-        "",
-        _text,
-        "Encrypts channel keys in the database. Unset: they stay plain, as One API reads them.",
+        (),
+        _phrases,
+        "Encrypts channel keys in the database: a random text of at least 16 characters, the same on all nodes; older "
+        "ones may follow after commas and are only read with. Unset: keys stay plain, as One API reads them.",
         secret=True,
+        is_fatal=True,
     )
     gin_mode: str = _variable("Serving", "", _text, "One API's framework mode; read and without effect here.")
 

@@ -31,6 +31,7 @@ from oneapi.config import Config, ConfigError
 from oneapi.dsn import url_of
 from oneapi.errors import Unavailable
 from oneapi.extensions import db
+from oneapi.keyring import Keyring
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -101,8 +102,9 @@ def open_databases(config: Config) -> Databases:
     """The engines that a worker uses; they connect when first used. Raises ConfigError."""
     is_split = bool(config.log_sql_dsn.strip())
     main = open_engine(main_url(config), config)
-    # Whoever writes a log row within a transaction of the main database reads this (services/logs.py).
-    main.update_execution_options(has_outbox=is_split)
+    # Whoever writes a log row within a transaction of the main database reads the one (services/logs.py), and whoever
+    # reads or writes a channel's credentials the other (keyring.keyring_of).
+    main.update_execution_options(has_outbox=is_split, keyring=Keyring(config.key_encryption_key))
     return Databases(main, open_engine(logs_url(config), config) if is_split else main)
 
 

@@ -86,6 +86,18 @@ def test_all_faults_that_stop_the_start_are_named_at_once():
     assert [line.split()[0] for line in str(caught.value).splitlines()] == ["PORT", "CHANNEL_TEST_FREQUENCY"]
 
 
+def test_phrases_stand_in_a_row_the_newest_first():
+    config, _ = read(KEY_ENCRYPTION_KEY=" a new long phrase, the older phrase ,")
+    assert config.key_encryption_key == ("a new long phrase", "the older phrase")
+    assert "phrase" not in repr(config)
+
+
+def test_a_phrase_that_can_be_guessed_stops_the_start():
+    with pytest.raises(ConfigError, match=r"^KEY_ENCRYPTION_KEY has a phrase of fewer than 16") as caught:
+        read(KEY_ENCRYPTION_KEY="a new long phrase,hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_no_line_and_no_repr_shows_a_secret():
     with pytest.raises(ConfigError) as caught:
         read(RELAY_PROXY="user:hunter2@host")

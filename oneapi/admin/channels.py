@@ -13,6 +13,7 @@ from flask import Response, abort, request
 from flask_babel import gettext, lazy_gettext
 from sqlalchemy import or_, select
 
+from oneapi.admin.errors import refusal_text
 from oneapi.admin.lists import Filter, ListView, equals, equals_number, has_item
 from oneapi.admin.names import Names, joined
 from oneapi.admin.view import ADMIN, ROOT, SECTION_OPERATE, actor, body, done, engine, expose, me, now, options, program
@@ -95,6 +96,7 @@ class ChannelView(ListView):
             "adaptors": known,
             "balance_types": {number for number, one in known.items() if one.balance_requests is not None},
             "resting": self._resting(),
+            "why_unreadable": _why_unreadable,
         }
 
     def _resting(self) -> dict[int, list[Any]]:
@@ -113,6 +115,10 @@ class ChannelView(ListView):
         return keypool.seen(row.key or "", _settings_of(row), resting, now())
 
     # ---- the form ----
+
+    def get_one(self, id: Any) -> Any:
+        row = super().get_one(id)
+        return row and channels.opened(engine(), row)
 
     @expose("/add")
     def add(self) -> Any:
@@ -143,6 +149,7 @@ class ChannelView(ListView):
             keys=self._keys(row) if row is not None else (),
             mapping=_object(row.model_mapping) if row is not None else {},
             may_reveal=row is not None and me().role == ROOT,
+            why_unreadable=_why_unreadable(row.id) if row is not None else "",
         )
 
     @expose("/save", methods=["POST"])
@@ -155,6 +162,8 @@ class ChannelView(ListView):
         row = self.get_one(form.id) if form.id else None
         if form.id and row is None:
             abort(404)
+        if row is not None and not form.key.strip():
+            channels.readable(engine(), row)  # what is left empty stays, so it must be known
         fields = _fields(form, typed, row)
         if row is not None:
             channels.update_one(engine(), actor(), fields, now=now())
@@ -195,8 +204,7 @@ class ChannelView(ListView):
             models="",
             group="",
         )
-        channel = directory.channel_of(draft, adaptors.load())
-        assert channel is not None, "its type is known"
+        channel = channels.relayed(engine(), draft)
         try:
             return done(data=offers.models(program().upstream, channel, now=now()))
         except GatewayError as error:
@@ -249,6 +257,12 @@ class ChannelView(ListView):
             disabled=_switched_off(group, model) if model else (),
             adaptors=adaptors.load(),
         )
+
+
+def _why_unreadable(channel_id: int) -> str:
+    """Why an enabled channel is left out: its key is encrypted, and cannot be read. "" where it can."""
+    error = program().snapshots.directory.unreadable.get(channel_id)
+    return refusal_text(channels.unreadable(error)) if error is not None else ""
 
 
 def _switched_off(group: str, model: str) -> Iterable[Any]:

@@ -14,13 +14,10 @@ from oneapi.api import objects
 from oneapi.api.asked import Asked, path_id, program, total_of
 from oneapi.api.routing import ADMIN, Answer, Route, envelope
 from oneapi.models import Channel
-from oneapi.relay import adaptors
 from oneapi.relay.channelsettings import KeyOfPool
-from oneapi.relay.directory import channel_of
 from oneapi.services import balances, channels, offers, testing
 from oneapi.services.channels import BatchAction, BatchFields, ChannelFields
 from oneapi.services.forms import Int64
-from oneapi.services.refusal import invalid_input
 
 
 def listing(asked: Asked) -> object:
@@ -56,10 +53,7 @@ def remove_disabled(asked: Asked) -> object:
 def test(asked: Asked, id: str) -> object:
     """One small request to the channel's provider; the answer is no envelope's `data`, but fields beside it."""
     wanted = asked.text("model")
-    row = channels.get(asked.engine, path_id(id))
-    channel = channel_of(row, adaptors.load())
-    if channel is None:
-        raise invalid_input("channel_type_unknown", type=row.type)
+    channel = channels.relayed(asked.engine, channels.get(asked.engine, path_id(id)))
     running = program()
     tested = testing.test(channel, running.ports, running.config.test_prompt, wanted=wanted)
     elapsed_ms = round(tested.elapsed_s * 1000) if tested.is_ok else 0
@@ -70,10 +64,7 @@ def test(asked: Asked, id: str) -> object:
 
 def refresh_balance(asked: Asked, id: str) -> object:
     """Asks the provider what is left; `balance` stands beside the envelope's fields."""
-    row = channels.get(asked.engine, path_id(id))
-    channel = channel_of(row, adaptors.load())
-    if channel is None:
-        raise invalid_input("channel_type_unknown", type=row.type)
+    channel = channels.relayed(asked.engine, channels.get(asked.engine, path_id(id)))
     balance = balances.refresh(asked.engine, program().upstream, channel, now=asked.now)
     return Answer(beside={"balance": balance})
 
@@ -143,10 +134,7 @@ def offered_to_key(asked: Asked) -> object:
 
 
 def _offered(asked: Asked, row: Any) -> list[str]:
-    channel = channel_of(row, adaptors.load())
-    if channel is None:
-        raise invalid_input("channel_type_unknown", type=row.type)
-    return offers.models(program().upstream, channel, now=asked.now)
+    return offers.models(program().upstream, channels.relayed(asked.engine, row), now=asked.now)
 
 
 ROUTES = (

@@ -192,6 +192,18 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "at least one key must stay enabled; to stop all of them, disable the channel",
         "至少要保留一个启用的密钥；要全部停用，请停用渠道",
     ),
+    "channel_key_missing": (
+        "The channel's key cannot be read: it is encrypted with key {name}, which KEY_ENCRYPTION_KEY does not have",
+        "无法读取渠道密钥：它由密钥 {name} 加密，而 KEY_ENCRYPTION_KEY 中没有该密钥",
+    ),
+    "channel_key_damaged": (
+        "The channel's key cannot be read: its encrypted text is damaged, or was written for another channel",
+        "无法读取渠道密钥：其密文已损坏，或属于其他渠道",
+    ),
+    "channel_key_is_sealed": (
+        "{field} must not be an encrypted text of the database (enc:…)",
+        "{field} 不能是数据库中的密文（enc:…）",
+    ),
     "channel_type_unknown": ("there is no channel type {type}", "未知的渠道类型：{type}"),
     "channel_models_required": ("a channel needs at least one model", "渠道至少需要一个模型"),
     "channel_status_unknown": (

@@ -10,10 +10,12 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from oneapi.keyring import CHANNEL_COLUMNS, Keyring, Unreadable, channel_place, is_sealed
 from oneapi.models.ability import Ability
 from oneapi.models.channel import Channel as ChannelRow
 from oneapi.relay.adaptor import Adaptor
@@ -27,12 +29,20 @@ _ENABLED = 1
 
 
 class ChannelDirectory:
-    """Implements `exchange.Directory`. `served` holds (group, model, channel id, priority) of every enabled ability."""
+    """Implements `exchange.Directory`. `served` holds (group, model, channel id, priority) of every enabled ability.
+
+    `unreadable` has the channels that are left out because their credentials cannot be read, and why.
+    """
 
     def __init__(
-        self, channels: Mapping[int, Channel], served: Iterable[tuple[str, str, int, int]], prices: PriceList
+        self,
+        channels: Mapping[int, Channel],
+        served: Iterable[tuple[str, str, int, int]],
+        prices: PriceList,
+        unreadable: Mapping[int, Unreadable] = MappingProxyType({}),
     ) -> None:
         self.prices = prices
+        self.unreadable = unreadable
         self._channels = channels
         self._served: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self._tiers: dict[tuple[str, str], tuple[tuple[Channel, ...], ...]] = {}
@@ -71,31 +81,49 @@ class ChannelDirectory:
         return found
 
 
-def read(connection: Connection, adaptors: Mapping[int, Adaptor], prices: PriceList) -> ChannelDirectory:
+def read(
+    connection: Connection, adaptors: Mapping[int, Adaptor], prices: PriceList, keyring: Keyring
+) -> ChannelDirectory:
     """The directory as the database has it now."""
-    rows = connection.execute(select(ChannelRow.__table__).where(ChannelRow.status == _ENABLED))
-    channels = {row.id: channel for row in rows if (channel := channel_of(row, adaptors)) is not None}
+    channels: dict[int, Channel] = {}
+    unreadable: dict[int, Unreadable] = {}
+    for row in connection.execute(select(ChannelRow.__table__).where(ChannelRow.status == _ENABLED)):
+        try:
+            channel = channel_of(row, adaptors, keyring)
+        except Unreadable as error:
+            unreadable[row.id] = error
+            continue
+        if channel is not None:
+            channels[row.id] = channel
+    for reason in sorted(set(map(str, unreadable.values()))):
+        ids = [channel_id for channel_id, error in unreadable.items() if str(error) == reason]
+        shown = ", ".join(map(str, ids[:20])) + (", …" if len(ids) > 20 else "")
+        log.error("%d channels are left out, for their key cannot be read: %s (channels %s)", len(ids), reason, shown)
     abilities = connection.execute(
         select(Ability.group, Ability.model, Ability.channel_id, Ability.priority).where(Ability.enabled.is_(True))
     )
     served = [(row.group, row.model, row.channel_id, row.priority or 0) for row in abilities]
-    return ChannelDirectory(channels, served, prices)
+    return ChannelDirectory(channels, served, prices, unreadable)
 
 
-def channel_of(row: Row[Any] | ChannelRow, adaptors: Mapping[int, Adaptor]) -> Channel | None:
-    """A stored channel ready for the relay; None, with a log line, where nobody knows its type."""
+def channel_of(row: Row[Any] | ChannelRow, adaptors: Mapping[int, Adaptor], keyring: Keyring) -> Channel | None:
+    """A stored channel ready for the relay; None, with a log line, where nobody knows its type.
+
+    Raises Unreadable where its credentials are sealed with a key that is missing.
+    """
     adaptor = adaptors.get(row.type or 0)
     if adaptor is None:
         log.warning("channel %d (%s) has the unknown type %s and is left out", row.id, row.name, row.type)
         return None
-    fields = {name: str(value) for name, value in _object(row.config, row.id, "config").items() if value is not None}
+    key, config, settings_text = (_in_clear(row, column, keyring) for column in CHANNEL_COLUMNS)
+    fields = {name: str(value) for name, value in _object(config, row.id, "config").items() if value is not None}
     if adaptor.legacy_field and row.other and not fields.get(adaptor.legacy_field):
         fields[adaptor.legacy_field] = row.other
     for declared in adaptor.fields:
         if declared.default and not fields.get(declared.name):
             fields[declared.name] = declared.default
-    settings = _settings(row)
-    keys = settings.usable_keys((row.key or "").strip())
+    settings = _settings(settings_text, row.id)
+    keys = settings.usable_keys(key.strip())
     mapping = _object(row.model_mapping, row.id, "model_mapping")
     channel = Channel(
         id=row.id,
@@ -133,11 +161,16 @@ def split(text: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(item for part in (text or "").split(",") if (item := part.strip())))
 
 
-def _settings(row: Row[Any] | ChannelRow) -> ChannelSettings:
+def _in_clear(row: Row[Any] | ChannelRow, column: str, keyring: Keyring) -> str:
+    text: str = getattr(row, column) or ""
+    return keyring.open(text, channel_place(row.id, column)) if is_sealed(text) else text
+
+
+def _settings(text: str, channel_id: int) -> ChannelSettings:
     try:
-        return parse_settings(row.settings)
+        return parse_settings(text)
     except ValueError as error:
-        log.warning("channel %d: its settings cannot be read and are ignored: %s", row.id, error)
+        log.warning("channel %d: its settings cannot be read and are ignored: %s", channel_id, error)
         return ChannelSettings()
 
 

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from contextlib import suppress
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, Literal, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from sqlalchemy import Connection, Engine, and_, delete, insert, or_, select, update
 
 from oneapi.database import run_write
+from oneapi.keyring import CHANNEL_COLUMNS, Unreadable, channel_place, is_sealed, keyring_of
 from oneapi.models import Ability, Channel, ChannelHealth
-from oneapi.relay import adaptors
+from oneapi.relay import adaptors, exchange
 from oneapi.relay.channelsettings import check_settings, parse_settings
+from oneapi.relay.directory import channel_of
 from oneapi.services import audit, revisions
 from oneapi.services.audit import MASKED, SYSTEM, Actor, Change
 from oneapi.services.forms import Int64, given
@@ -80,7 +85,8 @@ class ChannelFields(msgspec.Struct, frozen=True, kw_only=True):
 def list_page(engine: Engine, page: Page) -> Listing:
     """Channels, newest first."""
     with engine.connect() as connection:
-        return listed(connection, select(Channel).order_by(Channel.id.desc()), page)
+        found = listed(connection, select(Channel).order_by(Channel.id.desc()), page)
+    return replace(found, rows=[opened(engine, row) for row in found.rows])
 
 
 def search(engine: Engine, keyword: str) -> list[AnyRow]:
@@ -89,12 +95,49 @@ def search(engine: Engine, keyword: str) -> list[AnyRow]:
     if (number := id_of(keyword)) is not None:
         matches = or_(matches, Channel.id == number)
     with engine.connect() as connection:
-        return list(connection.execute(select(Channel).where(matches)))
+        return [opened(engine, row) for row in connection.execute(select(Channel).where(matches))]
 
 
 def get(engine: Engine, channel_id: int) -> AnyRow:
     with engine.connect() as connection:
         return _stored(connection, channel_id)
+
+
+def opened(bind: Engine | Connection, row: AnyRow) -> AnyRow:
+    """A row of the table with its credentials in clear. Those that cannot be read stay as they are stored."""
+    if not any(is_sealed(getattr(row, column)) for column in CHANNEL_COLUMNS):
+        return row
+    keyring, values = keyring_of(bind), {column.key: getattr(row, column.key) for column in Channel.__table__.columns}
+    for column in CHANNEL_COLUMNS:
+        with suppress(Unreadable):
+            values[column] = keyring.open(values[column] or "", channel_place(row.id, column))
+    return cast(AnyRow, SimpleNamespace(**values))
+
+
+def readable(bind: Engine | Connection, row: AnyRow) -> AnyRow:
+    """The same, where all of them can be read. Raises Refusal where some cannot."""
+    try:
+        for column in CHANNEL_COLUMNS:
+            keyring_of(bind).open(getattr(row, column) or "", channel_place(row.id, column))
+    except Unreadable as error:
+        raise unreadable(error) from None
+    return opened(bind, row)
+
+
+def relayed(engine: Engine, row: AnyRow | Channel) -> exchange.Channel:
+    """A stored channel, or the draft of one, as the relay uses it. Raises Refusal where it cannot be used."""
+    try:
+        channel = channel_of(row, adaptors.load(), keyring_of(engine))
+    except Unreadable as error:
+        raise unreadable(error) from None
+    if channel is None:
+        raise invalid_input("channel_type_unknown", type=row.type or 0)
+    return channel
+
+
+def unreadable(error: Unreadable) -> Refusal:
+    """Why a channel's credentials cannot be read, for those who can do something about it."""
+    return Refusal("channel_key_missing", name=error.key_name) if error.key_name else Refusal("channel_key_damaged")
 
 
 # ---- writing ----
@@ -119,10 +162,7 @@ def create_many(engine: Engine, actor: Actor, fields: ChannelFields, *, now: int
     def work(connection: Connection) -> list[int]:
         ids = []
         for key in keys:
-            _check_widths({"key": key}, engine.dialect.name)
-            inserted = connection.execute(insert(Channel).values(created_time=now, key=key, **values))
-            channel_id = inserted_id(inserted)
-            _write_abilities(connection, _stored(connection, channel_id))
+            channel_id = _insert(connection, {**values, "key": key}, now)
             audit.record(connection, actor, f"created channel {channel_id} ({values['name']})", now=now)
             ids.append(channel_id)
         revisions.bump(connection, "channels")
@@ -155,13 +195,10 @@ def copy_one(engine: Engine, actor: Actor, channel_id: int, name: str, *, now: i
     """A second channel like this one, key and all, switched off until somebody has looked at it. Returns its id."""
 
     def work(connection: Connection) -> int:
-        stored = _stored(connection, channel_id)
+        stored = readable(connection, _stored(connection, channel_id))
         copied = (*_KEPT_WHEN_EMPTY, *_WRITTEN_WHEN_PRESENT)
         values = {column: getattr(stored, column) for column in copied} | {"name": name, "status": DISABLED}
-        _check_widths(values, engine.dialect.name)
-        inserted = connection.execute(insert(Channel).values(created_time=now, **values))
-        copy_id = inserted_id(inserted)
-        _write_abilities(connection, _stored(connection, copy_id))
+        copy_id = _insert(connection, values, now)
         audit.record(connection, actor, f"copied channel {channel_id} to {copy_id} ({name})", now=now)
         revisions.bump(connection, "channels")
         return copy_id
@@ -224,7 +261,8 @@ def change_many(
 
 def shown_settings(engine: Engine, channel_id: int) -> dict[str, Any]:
     """A channel's settings without secrets: how many keys it has beside its own, and a proxy without its password."""
-    settings = parse_settings(get(engine, channel_id).settings)
+    with engine.connect() as connection:
+        settings = parse_settings(readable(connection, _stored(connection, channel_id)).settings)
     return {
         "proxy": masked_url(settings.proxy),
         "test_model": settings.test_model,
@@ -238,7 +276,7 @@ def change_settings(engine: Engine, actor: Actor, channel_id: int, given: Mappin
     """Changes those of a channel's settings that are given; null or empty takes one away."""
 
     def work(connection: Connection) -> None:
-        stored = _stored(connection, channel_id, for_update=True)
+        stored = readable(connection, _stored(connection, channel_id, for_update=True))
         before = json.loads(stored.settings) if stored.settings else {}
         if given.get("proxy") and given["proxy"] == masked_url(before.get("proxy") or ""):
             after = {**before, **given, "proxy": before["proxy"]}  # as it was shown
@@ -266,7 +304,7 @@ def reveal_key(engine: Engine, actor: Actor, channel_id: int, *, now: int) -> st
         raise Refusal("role_too_low")
 
     def work(connection: Connection) -> str:
-        stored = _stored(connection, channel_id)
+        stored = readable(connection, _stored(connection, channel_id))
         audit.record(connection, actor, f"looked at the key of channel {channel_id} ({stored.name})", now=now)
         return stored.key or ""
 
@@ -407,11 +445,33 @@ def _stored(connection: Connection, channel_id: int, *, for_update: bool = False
     row = connection.execute(query.with_for_update() if for_update else query).first()
     if row is None:
         raise Refusal("channel_not_found")
-    return row
+    return opened(connection, row)
+
+
+def _insert(connection: Connection, values: Mapping[str, Any], now: int) -> int:
+    """A new channel with its abilities. Its credentials are sealed for its id, which the database gives."""
+    plain = {name: value for name, value in values.items() if name not in CHANNEL_COLUMNS}
+    channel_id = inserted_id(connection.execute(insert(Channel).values(created_time=now, **plain)))
+    connection.execute(update(Channel).where(Channel.id == channel_id).values(_sealed(connection, channel_id, values)))
+    _write_abilities(connection, _stored(connection, channel_id))
+    return channel_id
+
+
+def _sealed(connection: Connection, channel_id: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    """These columns of a channel as they are to be stored. Raises Refusal for what does not fit."""
+    keyring, stored = keyring_of(connection), dict(values)
+    for column in CHANNEL_COLUMNS:
+        if is_sealed(text := stored.get(column)):
+            raise invalid_input("channel_key_is_sealed", field=column)
+        if text:
+            stored[column] = keyring.seal(text, channel_place(channel_id, column))
+    check_widths(stored, connection.dialect.name)
+    return stored
 
 
 def _write(connection: Connection, actor: Actor, stored: AnyRow, values: Mapping[str, Any], now: int) -> AnyRow:
-    connection.execute(update(Channel).where(Channel.id == stored.id).values(dict(values)))
+    sealed = _sealed(connection, stored.id, values)
+    connection.execute(update(Channel).where(Channel.id == stored.id).values(sealed))
     written = _stored(connection, stored.id)
     _write_abilities(connection, written)
     changes = [
@@ -511,10 +571,11 @@ def _check(values: Mapping[str, Any], dialect: str) -> None:
     for model in _names(values.get("models", "")):
         if len(model) > _MODEL_NAME_LIMIT:
             raise invalid_input("value_too_long", field=f"model {model[:40]}…", limit=_MODEL_NAME_LIMIT)
-    _check_widths(values, dialect)
+    check_widths(values, dialect)
 
 
-def _check_widths(values: Mapping[str, Any], dialect: str) -> None:
+def check_widths(values: Mapping[str, Any], dialect: str) -> None:
+    """Raises Refusal for the first of these values that is too long for its column."""
     dialect = "mysql" if dialect == "mariadb" else dialect
     for limits, length in ((_CHARACTERS, len), (_BYTES, lambda text: len(text.encode()))):
         for name, limit in limits.get(dialect, {}).items():

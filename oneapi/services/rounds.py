@@ -17,13 +17,11 @@ from sqlalchemy import ColumnElement, Engine, select
 from oneapi.database import Databases
 from oneapi.models import Channel as ChannelRow
 from oneapi.options import Options
-from oneapi.relay import adaptors
-from oneapi.relay.directory import channel_of
 from oneapi.relay.exchange import Channel, Ports
 from oneapi.relay.routing import verdict
 from oneapi.relay.upstream import Upstream
 from oneapi.services import balances, runs, testing
-from oneapi.services.channels import AUTO_DISABLED, DISABLED, ENABLED
+from oneapi.services.channels import AUTO_DISABLED, DISABLED, ENABLED, relayed
 from oneapi.services.monitor import Monitor
 from oneapi.services.refusal import Refusal, invalid_parameter
 from oneapi.services.rows import AnyRow
@@ -160,20 +158,25 @@ class Rounds:
     # ---- going round ----
 
     def _for_each(self, run: Run, ids: list[int], visit: Callable[[AnyRow, Channel], None]) -> None:
-        known = adaptors.load()
         try:
             for number, channel_id in enumerate(ids):
                 if number:
                     self._pause(run)
-                row = self._row(channel_id)
-                channel = None if row is None else channel_of(row, known)
-                if row is not None and channel is not None:
-                    visit(row, channel)
+                if (row := self._row(channel_id)) is not None:
+                    self._visit(row, visit)
                 run.advance()
         except RunLost:
             log.error("A round of channels was given up: its lease had ended, and another may be under way.")
         finally:
             run.end()
+
+    def _visit(self, row: AnyRow, visit: Callable[[AnyRow, Channel], None]) -> None:
+        try:
+            channel = relayed(self._engine, row)
+        except Refusal as refusal:
+            log.warning("Channel %d (%s) is passed over: %s", row.id, row.name, refusal)
+            return
+        visit(row, channel)
 
     def _pause(self, run: Run) -> None:
         left_s = self._pause_s

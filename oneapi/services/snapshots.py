@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from oneapi.database import in_thread
+from oneapi.keyring import keyring_of
 from oneapi.models.option import Option
 from oneapi.options import Options
 from oneapi.relay import directory
@@ -44,6 +45,7 @@ class Snapshots:
         on_channels: Callable[[], None],
     ) -> None:
         self._engine = engine
+        self._keyring = keyring_of(engine)
         self._adaptors = adaptors
         self._prices = prices
         self._sync_s = sync_s
@@ -101,4 +103,4 @@ class Snapshots:
         self.price_list = self._prices(self.options)
 
     def _read_directory(self, connection: Connection) -> ChannelDirectory:
-        return directory.read(connection, self._adaptors, self.price_list)
+        return directory.read(connection, self._adaptors, self.price_list, self._keyring)

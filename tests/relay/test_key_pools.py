@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from oneapi.keyring import Keyring
 from oneapi.options import Options
 from oneapi.relay import adaptors, directory, pipeline, routing
 from oneapi.relay.exchange import Attempt, Channel, Exchange
@@ -27,7 +28,7 @@ def channel(number: int = 1, weights: tuple[int, ...] = (1, 1)) -> Channel:
         "models": "", "group": "", "priority": 0, "weight": 0, "model_mapping": "", "system_prompt": "",
         "settings": f'{{"keys": [{", ".join(settings)}]}}',
     }  # fmt: skip
-    made = directory.channel_of(SimpleNamespace(**columns), adaptors.load())  # type: ignore[arg-type]
+    made = directory.channel_of(SimpleNamespace(**columns), adaptors.load(), Keyring())  # type: ignore[arg-type]
     assert made is not None
     return made
 
@@ -189,7 +190,7 @@ def test_a_channel_whose_own_key_is_disabled_goes_by_another() -> None:
         id=1, type=1, name="", base_url="", key="key-a", config="", other="", models="", group="", priority=0, weight=0,
         model_mapping="", system_prompt="", settings='{"keys": [{"key": "key-a", "disabled": true}, "key-b"]}',
     )  # fmt: skip
-    made = directory.channel_of(row, adaptors.load())  # type: ignore[arg-type]
+    made = directory.channel_of(row, adaptors.load(), Keyring())  # type: ignore[arg-type]
     assert made is not None
     assert (made.key, made.pool) == ("key-b", ())
 

@@ -1,0 +1,158 @@
+"""`oneapi channel-keys`: the credentials of all stored channels, encrypted, made plain again, or given a newer key.
+
+Channels are taken in batches, each in a short write transaction of its own with its line in the management log, so that
+it may run beside the program, be interrupted, and be run again: what is done already is passed over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from oneapi.config import Config
+from oneapi.database import open_databases, run_write
+from oneapi.keyring import CHANNEL_COLUMNS, Keyring, Unreadable, channel_place, is_sealed, keyring_of
+from oneapi.models import Channel
+from oneapi.services import audit, revisions
+from oneapi.services.audit import SYSTEM
+from oneapi.services.channels import check_widths
+from oneapi.services.refusal import Refusal
+from oneapi.services.rows import AnyRow
+
+Conversion = Literal["encrypt", "decrypt", "rotate"]
+
+_BATCH = 200
+_DONE = {"encrypt": "encrypted", "decrypt": "decrypted", "rotate": "encrypted anew"}
+
+
+@dataclass(slots=True)
+class Converted:
+    """How many channels there are, in how many something changed, and why some were left as they are, by their ids."""
+
+    channels: int = 0
+    changed: int = 0
+    left: dict[int, str] = field(default_factory=dict)
+
+
+def convert(
+    engine: Engine, conversion: Conversion, *, is_dry_run: bool = False, now: int, batch: int = _BATCH
+) -> Converted:
+    """Converts the credentials of all channels. In a dry run nothing is written."""
+    total, last_id = Converted(), 0
+    while True:
+
+        def work(connection: Connection, after: int = last_id) -> tuple[Converted, int]:
+            return _convert_batch(connection, conversion, after, batch, is_dry_run, now)
+
+        if is_dry_run:
+            with engine.connect() as connection:
+                done, last_id = work(connection)
+        else:
+            done, last_id = run_write(engine, work)
+        if not done.channels:
+            return total
+        total.channels += done.channels
+        total.changed += done.changed
+        total.left |= done.left
+
+
+def _convert_batch(
+    connection: Connection, conversion: Conversion, after: int, batch: int, is_dry_run: bool, now: int
+) -> tuple[Converted, int]:
+    """What became of the next channels after that id, and the last id among them."""
+    columns = [getattr(Channel, column) for column in CHANNEL_COLUMNS]
+    query = select(Channel.id, *columns).where(Channel.id > after).order_by(Channel.id).limit(batch)
+    rows: Sequence[AnyRow] = connection.execute(query if is_dry_run else query.with_for_update()).all()
+    done, keyring = Converted(len(rows)), keyring_of(connection)
+    for row in rows:
+        try:
+            values = _values(keyring, conversion, row)
+            check_widths(values, connection.dialect.name)
+        except (Unreadable, Refusal) as error:
+            done.left[row.id] = str(error)
+            continue
+        if values:
+            done.changed += 1
+            if not is_dry_run:
+                connection.execute(update(Channel).where(Channel.id == row.id).values(values))
+    if done.changed and not is_dry_run:
+        what = f"{_DONE[conversion]} the keys of {done.changed} channels, from {rows[0].id} to {rows[-1].id}"
+        audit.record(connection, SYSTEM, what, now=now)
+        revisions.bump(connection, "channels")
+    return done, rows[-1].id if rows else after
+
+
+def _values(keyring: Keyring, conversion: Conversion, row: AnyRow) -> dict[str, Any]:
+    """The columns of one channel that change. Raises Unreadable."""
+    values = {}
+    for column in CHANNEL_COLUMNS:
+        stored, place = getattr(row, column) or "", channel_place(row.id, column)
+        match conversion:
+            case "encrypt":
+                value = stored if is_sealed(stored) else keyring.seal(stored, place)
+            case "decrypt":
+                value = keyring.open(stored, place)
+            case "rotate":
+                is_older = is_sealed(stored) and not keyring.is_current(stored)
+                value = keyring.seal(keyring.open(stored, place), place) if is_older else stored
+        if value != stored:
+            values[column] = value
+    return values
+
+
+# ---- the command ----
+
+
+_HELP = """\
+Converts the keys of all channels in the database, and their configs and settings, which may hold keys as well.
+
+  encrypt   what is plain is encrypted with the first phrase of KEY_ENCRYPTION_KEY. Restart all nodes with that variable
+            first: a node without it cannot use what is encrypted.
+  decrypt   what is encrypted becomes plain, as One API reads it. Restart all nodes without the variable afterwards:
+            a node with it encrypts what it writes.
+  rotate    what is encrypted with an older phrase is encrypted with the first one. Before: put the new phrase in front,
+            KEY_ENCRYPTION_KEY=new,old, and restart all nodes. Afterwards the old one may go.
+
+It may run beside the program, be interrupted, and be run again."""
+_STATUS = "exit status: 0 all is done, 1 some channels were left as they are, 2 nothing could be done"
+
+
+def channel_keys_command(config: Config, arguments: Sequence[str]) -> int:
+    """`oneapi channel-keys`: says how many channels changed, never a key, and gives the status its help promises."""
+    parser = argparse.ArgumentParser(
+        prog="oneapi channel-keys",
+        description=_HELP,
+        epilog=_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("conversion", choices=get_args(Conversion))
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    given = parser.parse_args(arguments)
+    conversion: Conversion = given.conversion
+    if conversion != "decrypt" and not config.key_encryption_key:
+        return _cannot("KEY_ENCRYPTION_KEY is not set")
+    databases = open_databases(config)
+    try:
+        done = convert(databases.main, conversion, is_dry_run=given.dry_run, now=int(time.time()))
+    except SQLAlchemyError as error:
+        return _cannot(f"the database says: {getattr(error, 'orig', None) or error}")
+    finally:
+        databases.dispose()
+    for channel_id, reason in done.left.items():
+        print(f"Channel {channel_id} is left as it is: {reason}")
+    would = "would be " if given.dry_run else ""
+    print(f"Of {done.channels} channels, {done.changed} {would}{_DONE[conversion]}.")
+    return 1 if done.left else 0
+
+
+def _cannot(reason: str) -> int:
+    print(f"Nothing was done: {reason}.", file=sys.stderr)
+    return 2
