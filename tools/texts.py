@@ -1,6 +1,7 @@
 """Texts of the panel that stand in the code, for those who translate: `make texts` lists what has no Chinese.
 
-Python is searched for gettext and lazy_gettext, templates for _, scripts for t (oneapi/i18n/panel.py).
+Python is searched for gettext and lazy_gettext, templates for _, scripts for t (oneapi/i18n/panel.py); adaptors declare
+what the form of a channel says.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 
 from babel.messages.extract import extract_from_file
 from babel.messages.pofile import read_po
+
+from oneapi.relay import adaptors
 
 CODE = Path(__file__).parent.parent / "oneapi"
 CATALOGUES = CODE / "i18n" / "zh_Hans_CN"
@@ -26,6 +29,16 @@ def page_texts() -> dict[str, Path]:
         found.update(dict.fromkeys(_extracted("python", path, _KEYWORDS), path))
     for path in sorted((CODE / "templates").rglob("*.html")):
         found.update(dict.fromkeys(_extracted("jinja2.ext:babel_extract", path, _KEYWORDS), path))
+    return found
+
+
+def adaptor_texts() -> dict[str, Path]:
+    """What the form of a channel says of its type. A single word of a hint is an example, not a text."""
+    found = {}
+    for adaptor in adaptors.load().values():
+        hints = [adaptor.key_hint, adaptor.note, adaptor.retired, *(field.hint for field in adaptor.fields)]
+        texts = [field.label or field.name for field in adaptor.fields] + [hint for hint in hints if " " in hint]
+        found.update(dict.fromkeys(texts, CODE / "relay" / "adaptors"))
     return found
 
 
@@ -60,6 +73,7 @@ def main() -> int:
     missing = 0
     for title, used, known in (
         ("pages", page_texts(), translated("*.po")),
+        ("adaptors", adaptor_texts(), translated("*.po")),
         ("scripts", script_texts(), translated("script*.po")),
     ):
         for text, path in used.items():

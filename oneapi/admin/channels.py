@@ -18,6 +18,7 @@ from oneapi.admin.lists import Filter, ListView, equals, equals_number, has_item
 from oneapi.admin.names import Names, joined
 from oneapi.admin.view import ADMIN, ROOT, SECTION_OPERATE, actor, body, done, engine, expose, me, now, options, program
 from oneapi.errors import GatewayError
+from oneapi.i18n.panel import translated
 from oneapi.models import Channel, ChannelHealth
 from oneapi.relay import adaptors, directory
 from oneapi.relay.adaptor import Adaptor
@@ -279,9 +280,9 @@ def _declared(one: Adaptor) -> dict[str, Any]:
     return {
         "label": one.label,
         "base_url": one.base_url,
-        "key_hint": one.key_hint,
-        "note": one.note,
-        "retired": one.retired,
+        "key_hint": translated(one.key_hint),
+        "note": translated(one.note),
+        "retired": translated(one.retired),
         "models": one.models,
         "needs_models": set(one.endpoints) != {"proxy"},
         "may_list": offers.may_list(one),

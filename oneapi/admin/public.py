@@ -204,8 +204,9 @@ _EDITED = ("channel", "token", "redemption", "user")
 
 def _leads_to(address: str) -> Any:
     def lead(id: int | None = None) -> AnyResponse:
-        query = [*request.args.items(multi=True), *([("id", str(id))] if id is not None else [])]
-        return redirect(address + (f"?{urlencode(query)}" if query else ""), 302)
+        path = address if id is None else f"{address}/{id}"
+        query = urlencode(list(request.args.items(multi=True)))
+        return redirect(f"{path}?{query}" if query else path, 302)
 
     return lead
 

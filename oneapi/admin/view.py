@@ -5,7 +5,7 @@ How a page is made
 1. A view: one file per noun, `oneapi/admin/<noun>.py`, with classes as below and makers of views,
    `VIEWS = (partial(TokenView, Token, name=lazy_gettext("Tokens"), endpoint="token"),)`; its module stands in `NOUNS`
    of `oneapi/admin/__init__.py`, in the order of the menu. Endpoint and address are One API's noun in the singular
-   (`token` → /admin/token/, …/add, …/edit?id=1), which is where old bookmarks are sent to.
+   (`token` → /admin/token/, …/add, …/edit/1), which is where old bookmarks are sent to.
 
        class TokenView(PanelView):             # or RowsView, for a list of a model's rows
            role = COMMON                       # the least that may see it; the same as the API's

@@ -21,7 +21,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 from flask import Flask, has_request_context, request
-from flask_babel import Babel, Domain, get_locale
+from flask_babel import Babel, Domain, get_locale, gettext
 
 from oneapi.i18n.messages import Language
 
@@ -44,6 +44,11 @@ def language() -> Language:
     if chosen == "zh":
         return "zh"
     return "zh" if (request.accept_languages.best_match(["zh", "zh-CN", "zh-TW", "en"]) or "en")[:2] == "zh" else "en"
+
+
+def translated(text: str) -> str:
+    """A text that an adaptor declares, in this request's language; "" stays "", which gettext would not leave so."""
+    return str(gettext(text)) if text else ""
 
 
 def script_texts() -> dict[str, str]:

@@ -24,10 +24,15 @@ LEAST = {
     "/admin/account/": COMMON,
     "/admin/channel/": ADMIN,
     "/admin/channel/add": ADMIN,
+    "/admin/channel/serving": ADMIN,
     "/admin/user/": ADMIN,
+    "/admin/user/add": ADMIN,
     "/admin/redemption/": ADMIN,
+    "/admin/redemption/add": ADMIN,
     "/admin/group/": ROOT,
     "/admin/setting/": ROOT,
+    "/admin/setting/system": ROOT,
+    "/admin/setting/other": ROOT,
     "/admin/system/": ADMIN,
 }
 

@@ -99,13 +99,13 @@ def test_a_menu_opens_on_a_phone(open_page: OpenPage) -> None:
 OLD = {
     "/channel": "/admin/channel/",
     "/channel/add": "/admin/channel/add",
-    "/channel/edit/3": "/admin/channel/edit?id=3",
+    "/channel/edit/3": "/admin/channel/edit/3",
     "/token": "/admin/token/",
-    "/token/edit/4": "/admin/token/edit?id=4",
+    "/token/edit/4": "/admin/token/edit/4",
     "/redemption": "/admin/redemption/",
     "/topup": "/admin/topup/",
     "/user": "/admin/user/",
-    "/user/edit/2": "/admin/user/edit?id=2",
+    "/user/edit/2": "/admin/user/edit/2",
     "/user/edit": "/admin/account/",
     "/dashboard": "/admin/",
     "/log": "/admin/log/",
@@ -113,7 +113,7 @@ OLD = {
     "/chat": "/admin/chat/",
     "/panel/channel": "/admin/channel/",
     "/panel/profile": "/admin/account/",
-    "/panel/token/edit/4": "/admin/token/edit?id=4",
+    "/panel/token/edit/4": "/admin/token/edit/4",
 }
 
 
@@ -121,6 +121,13 @@ OLD = {
 def test_an_old_address_leads_to_its_counterpart(old: str, panel: Console) -> None:
     answer = requests.get(panel.url + old, allow_redirects=False, timeout=10)
     assert (answer.status_code, answer.headers["Location"]) == (302, OLD[old])
+
+
+def test_an_old_address_of_a_row_shows_the_row(panel: Console) -> None:
+    user = panel.user()
+    panel.token(user, name="in a bookmark")
+    (row,) = panel.call("GET", "/api/token/search?keyword=in a bookmark", session=user.session)
+    assert ">in a bookmark</h1>" in user.session.get(f"{panel.url}/token/edit/{row['id']}", timeout=10).text
 
 
 def test_an_old_address_keeps_its_query(panel: Console) -> None:

@@ -13,6 +13,11 @@ def test_every_text_of_a_page_has_chinese() -> None:
     assert {text: str(path) for text, path in texts.page_texts().items() if not known.get(text)} == {}
 
 
+def test_every_text_of_a_channels_type_has_chinese() -> None:
+    known = texts.translated("*.po")
+    assert {text for text in texts.adaptor_texts() if not known.get(text)} == set()
+
+
 def test_every_text_of_a_script_has_chinese() -> None:
     known = texts.translated("script*.po")
     assert {text: str(path) for text, path in texts.script_texts().items() if not known.get(text)} == {}

@@ -15,7 +15,7 @@ ADAPTORS = (
         endpoints={"proxy": Endpoint(path="", codec=Codec(name="raw"), framing="raw")},
         sign=header_key("Authorization"),
         has_stream_options=False,
-        key_hint="the Authorization header as it is sent, for instance: Bearer sk-…",
+        key_hint="The Authorization header as it is sent, for instance: Bearer sk-…",
         owner="proxy",
     ),
 )
