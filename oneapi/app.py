@@ -23,7 +23,6 @@ from oneapi.addresses import ClientAddress, Forwarded
 from oneapi.config import Config
 from oneapi.data import load_prices
 from oneapi.database import Databases
-from oneapi.extensions import db, migrate
 from oneapi.jobs import Jobs, Tools, jobs_of
 from oneapi.journal import new_request_id
 from oneapi.metrics import Metrics
@@ -35,7 +34,7 @@ from oneapi.relay.pricing import PriceList
 from oneapi.relay.upstream import Upstream
 from oneapi.services import channels, tokens
 from oneapi.services.admission import Admission
-from oneapi.services.bootstrap import SCRIPTS, session_secret
+from oneapi.services.bootstrap import session_secret
 from oneapi.services.cache import NEWS, Cache, open_cache
 from oneapi.services.health import Health
 from oneapi.services.ledger_writer import Pace
@@ -91,7 +90,6 @@ def create_app(config: Config | None = None) -> Flask:
     app = Flask("oneapi")
     databases = database.open_databases(config)
     database.init_app(app, databases)
-    migrate.init_app(app, db, directory=str(SCRIPTS))
     app.secret_key = session_secret(databases.main, config)
     program = _program(config, databases)
     app.extensions["oneapi"] = program

@@ -18,13 +18,10 @@ from functools import lru_cache
 from typing import Any, ParamSpec, TypeVar, cast
 
 import gevent
-import psycopg
-import pymysql
 from flask import Flask
 from gevent.lock import RLock
-from pymysql.constants import ER
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from oneapi.config import Config, ConfigError
@@ -50,19 +47,21 @@ _SQLITE_AWAY = (
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_READONLY,
 )
+_MYSQL_DEADLOCK, _MYSQL_LOCK_WAIT = 1213, 1205
 _MYSQL_AWAY = (
     0,  # PyMySQL's "the connection is closed"
-    ER.CON_COUNT_ERROR,
-    ER.TOO_MANY_USER_CONNECTIONS,
-    ER.SERVER_SHUTDOWN,
-    ER.DISK_FULL,
-    ER.RECORD_FILE_FULL,
-    ER.LOCK_WAIT_TIMEOUT,
-    ER.LOCK_DEADLOCK,
-    ER.OPTION_PREVENTS_STATEMENT,  # read-only
-    ER.HOST_IS_BLOCKED,
-    ER.QUERY_INTERRUPTED,
+    1021,  # the disk is full
+    1040,  # too many connections
+    1053,  # the server is being shut down
+    1114,  # a table is full
+    1129,  # the host is blocked after many failures
+    _MYSQL_LOCK_WAIT,
+    1203,  # too many connections of one user
+    _MYSQL_DEADLOCK,
+    1290,  # read-only
+    1317,  # interrupted
 )
+_MYSQL_REFUSALS = (1044, 1045, 1049)  # no right to the database, wrong credentials, no such database
 # Classes of states: connection, read-only, rolled back, resources, not available now, operator, system.
 _POSTGRESQL_AWAY = ("08", "25006", "40", "53", "55", "57", "58")
 _POSTGRESQL_REFUSALS = ("password authentication failed", "no pg_hba.conf entry", "does not exist")
@@ -254,11 +253,11 @@ def is_unavailable(error: BaseException) -> bool:
     number, state = _codes(error)
     if isinstance(error.orig, sqlite3.Error):
         return number in _SQLITE_AWAY
-    if isinstance(error.orig, pymysql.Error):
+    if _is_mysql(error):
         # 2000 to 2999 are the client's own: no connection, or a lost one.
         return error.connection_invalidated or number in _MYSQL_AWAY or 2000 <= number < 3000
     if state is None:
-        return isinstance(error.orig, (psycopg.OperationalError, psycopg.InterfaceError))
+        return isinstance(error, OperationalError | InterfaceError)
     return error.connection_invalidated or state.startswith(_POSTGRESQL_AWAY)
 
 
@@ -280,8 +279,8 @@ def is_hopeless(error: BaseException) -> bool:
     number, state = _codes(error)
     if isinstance(error.orig, sqlite3.Error):
         return number in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOTADB)
-    if isinstance(error.orig, pymysql.Error):
-        return number in (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.BAD_DB_ERROR)
+    if _is_mysql(error):
+        return number in _MYSQL_REFUSALS
     # Before a session exists, libpq gives the server's refusal as text only.
     return state is None and any(words in str(error.orig) for words in _POSTGRESQL_REFUSALS)
 
@@ -317,9 +316,14 @@ def _is_locked(error: BaseException | None) -> bool:
     return isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
+def _is_mysql(error: DBAPIError) -> bool:
+    # By name: a driver is loaded where its database is used, and nowhere else.
+    return type(error.orig).__module__.partition(".")[0] == "pymysql"
+
+
 def _is_deadlock(error: DBAPIError) -> bool:
     number, state = _codes(error)
-    return number in (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT) or state in ("40P01", "40001")
+    return number in (_MYSQL_DEADLOCK, _MYSQL_LOCK_WAIT) or state in ("40P01", "40001")
 
 
 def _codes(error: DBAPIError) -> tuple[int, str | None]:

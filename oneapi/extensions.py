@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, ClassVar
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_login import LoginManager
-from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 else:
     Model = db.Model
 
-migrate = Migrate()
 login = LoginManager()
 # Whose address it is has been settled before Flask: a trusted proxy's headers are already applied to REMOTE_ADDR.
 limiter = Limiter(key_func=get_remote_address)

@@ -23,7 +23,8 @@ from oneapi import journal
 from oneapi.app import create_app, start
 from oneapi.config import PREPARED_BY, Config, read_dotenv
 from oneapi.database import is_unavailable
-from oneapi.services.bootstrap import prepare
+from oneapi.extensions import db
+from oneapi.services.bootstrap import SCRIPTS, prepare
 
 _PAUSE_S = 1.0
 
@@ -39,7 +40,7 @@ def application() -> Flask:
         config = journal.begin(os.environ)
         prepare(config)
     if _is_flask_command():
-        return create_app(config)
+        return _with_migrations(create_app(config))
     if not _IS_GREEN:
         _warn_of_the_server()
     while True:
@@ -53,6 +54,14 @@ def application() -> Flask:
             # Gunicorn stops altogether when a worker fails at its start, and with it what others are still streaming.
             log.warning("The database does not answer: this worker begins when it does.")
             gevent.sleep(_PAUSE_S)
+
+
+def _with_migrations(made: Flask) -> Flask:
+    """The application with the commands of `flask db`, which no worker needs."""
+    from flask_migrate import Migrate
+
+    Migrate(made, db, directory=str(SCRIPTS))
+    return made
 
 
 def _warn_of_the_server() -> None:

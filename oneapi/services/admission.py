@@ -24,7 +24,6 @@ from limits import RateLimitItemPerMinute
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
-from redis import RedisError
 from sqlalchemy import Connection, Engine, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
@@ -292,7 +291,7 @@ class _Counters:
         self._now = now
         self._workers = max(1, config.web_concurrency)
         self._memory = MemoryStorage()
-        self._shared: Any = None if uri == "memory://" else storage_from_string(uri, **options)
+        self._shared: Any = None if uri == "memory://" else storage_from_string(uri, wrap_exceptions=True, **options)
         self._away_until = 0.0
 
     def hit(self, key: str, most: int) -> tuple[float | None, int]:
@@ -320,9 +319,10 @@ class _Counters:
         if self._shared is not None and self._now() >= self._away_until:
             try:
                 return count(self._shared, most)
-            except (RedisError, StorageError) as error:
+            except StorageError as error:
                 self._away_until = self._now() + REDIS_REST_S
-                log.warning("Redis does not answer (%s): each worker counts its share.", type(error).__name__)
+                told = type(error.__cause__ or error).__name__
+                log.warning("Redis does not answer (%s): each worker counts its share.", told)
         return count(self._memory, max(1, most // self._workers))
 
 

@@ -6,30 +6,20 @@ and news come with the next look at the database instead of at once.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import gevent
-import redis
-from redis.sentinel import Sentinel
-
 from oneapi.config import Config
-
-log = logging.getLogger(__name__)
 
 PREFIX = "oneapi:"  # One API's own keys have none; neither meets the other's
 NEWS = "revisions"  # said after a change that other workers should look at
-_OPTIONS: Mapping[str, Any] = {
+REDIS_OPTIONS: Mapping[str, Any] = {
     "protocol": 2,  # servers before 6 and some proxies know no other
     "socket_timeout": 1,
     "socket_connect_timeout": 1,
     "health_check_interval": 30,
 }
-_SENTINEL: Any = Sentinel
-_COMPLAIN_EVERY_S = 60
-_LISTEN_AGAIN_S = 2
 
 
 class Cache(Protocol):
@@ -95,62 +85,13 @@ class LocalCache:
         self._listeners.setdefault(channel, []).append(heard)
 
 
-class RedisCache:
-    """For all workers and nodes."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client  # redis.Redis, whose types are not whole
-        self._complained_s = -float(_COMPLAIN_EVERY_S)
-
-    def get(self, key: str) -> bytes | None:
-        value = self._try(lambda: self._client.get(PREFIX + key))
-        return value if isinstance(value, bytes) else None
-
-    def set(self, key: str, value: bytes, ttl_s: int) -> None:
-        self._try(lambda: self._client.set(PREFIX + key, value, ex=ttl_s))
-
-    def delete(self, key: str) -> None:
-        self._try(lambda: self._client.delete(PREFIX + key))
-
-    def publish(self, channel: str) -> None:
-        self._try(lambda: self._client.publish(PREFIX + channel, b""))
-
-    def listen(self, channel: str, heard: Callable[[], object]) -> None:
-        while True:
-            try:
-                with self._client.pubsub(ignore_subscribe_messages=True) as subscription:
-                    subscription.subscribe(PREFIX + channel)
-                    while True:
-                        if subscription.get_message(timeout=30) is not None:
-                            heard()
-            except redis.RedisError as error:
-                self._complain(error)
-            gevent.sleep(_LISTEN_AGAIN_S)
-
-    def _try(self, ask: Callable[[], Any]) -> Any:
-        try:
-            return ask()
-        except redis.RedisError as error:
-            self._complain(error)
-            return None
-
-    def _complain(self, error: redis.RedisError) -> None:
-        now_s = time.monotonic()
-        if now_s - self._complained_s >= _COMPLAIN_EVERY_S:
-            self._complained_s = now_s
-            log.warning("Redis does not answer (%s): going on without.", type(error).__name__)
-
-
 def open_cache(config: Config) -> Cache:
     """Redis where REDIS_CONN_STRING is set, with or without Sentinel; connects when first used."""
     if not config.redis_conn_string:
         return LocalCache()
-    if config.redis_master_name:
-        hosts = [_host(part) for part in config.redis_conn_string.split(",")]
-        password = config.redis_password or None
-        sentinel: Any = _SENTINEL(hosts, sentinel_kwargs=dict(_OPTIONS), password=password, **_OPTIONS)
-        return RedisCache(sentinel.master_for(config.redis_master_name))
-    return RedisCache(redis.Redis.from_url(config.redis_conn_string, **_OPTIONS))
+    from oneapi.services import redis_cache  # heavy, and nothing to most installations
+
+    return redis_cache.RedisCache(redis_cache.redis_client(config))
 
 
 def limits_storage(config: Config) -> tuple[str, dict[str, Any]]:
@@ -158,12 +99,13 @@ def limits_storage(config: Config) -> tuple[str, dict[str, Any]]:
     if not config.redis_conn_string:
         return "memory://", {}
     if not config.redis_master_name:
-        return config.redis_conn_string, dict(_OPTIONS)
-    options = dict(_OPTIONS) | ({"password": config.redis_password} if config.redis_password else {})
-    hosts = ",".join(f"{host}:{port}" for host, port in map(_host, config.redis_conn_string.split(",")))
+        return config.redis_conn_string, dict(REDIS_OPTIONS)
+    options = dict(REDIS_OPTIONS) | ({"password": config.redis_password} if config.redis_password else {})
+    hosts = ",".join(f"{host}:{port}" for host, port in sentinels(config))
     return f"redis+sentinel://{hosts}/{config.redis_master_name}", options
 
 
-def _host(text: str) -> tuple[str, int]:
-    host, _, port = text.strip().removeprefix("redis://").rpartition(":")
-    return host, int(port)
+def sentinels(config: Config) -> list[tuple[str, int]]:
+    """Where they listen, from a REDIS_CONN_STRING that lists them."""
+    parts = [part.strip().removeprefix("redis://").rpartition(":") for part in config.redis_conn_string.split(",")]
+    return [(host, int(port)) for host, _, port in parts]

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, insert, select, text
 
 from oneapi.config import Config
 from oneapi.database import init_app, open_databases
-from oneapi.extensions import db, migrate
+from oneapi.extensions import db
 from oneapi.models import Channel, Log, Opening, User, ddl
 from oneapi.services import bootstrap
 from oneapi.services.bootstrap import SCRIPTS, build_indexes, prepare
@@ -215,7 +215,7 @@ def test_steps_go_down_and_up_again(go_made: tuple[Config, Engine]) -> None:
     databases = open_databases(config)
     app = Flask("test")
     init_app(app, databases)
-    migrate.init_app(app, db, directory=str(SCRIPTS))
+    flask_migrate.Migrate(app, db, directory=str(SCRIPTS))
     with app.app_context():
         flask_migrate.downgrade(revision="base")
         downgraded = shapes(engine)
@@ -235,7 +235,7 @@ def test_flask_db_goes_through_the_log_database_too(tmp_path: Path, mariadb: Mar
     databases = open_databases(config)
     app = Flask("test")
     init_app(app, databases)
-    migrate.init_app(app, db, directory=str(SCRIPTS))
+    flask_migrate.Migrate(app, db, directory=str(SCRIPTS))
     with app.app_context():
         flask_migrate.upgrade()
     assert set(shapes(databases.logs)) == {"logs", "log_rollups", "alembic_version"}

@@ -21,8 +21,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
-import jwt
-
 from oneapi.errors import InvalidRequest, UpstreamGarbled, UpstreamRejected
 from oneapi.relay.adaptor import (
     Adaptor,
@@ -140,6 +138,8 @@ def _token_uri(adc: Mapping[str, Any]) -> str:
 
 def _claim(adc: Mapping[str, Any], now: float) -> str:
     """The account's claim on a token, signed with its key."""
+    import jwt  # with the cryptography below it, of no use to anybody else
+
     claim = {
         "iss": adc.get("client_email"),
         "scope": _SCOPE,
