@@ -204,11 +204,8 @@ def render_images(request: ir.ImageRequest) -> Json:
         raise InvalidRequest(f"The provider makes 1 to {_MOST_IMAGES} pictures.", param="n", code="n_not_within_range")
     body: Json = {"prompt": request.prompt}
     body |= {name: request.extra[name] for name in _IMAGE_INPUTS if name in request.extra}
-    if request.size and request.size != "auto":
-        width, _, height = request.size.partition("x")
-        if not (width.isdecimal() and height.isdecimal()):
-            raise InvalidRequest("Field 'size' must be like 1024x1024.", param="size", code="size_not_supported")
-        body |= {"width": int(width), "height": int(height)}
+    if (size := openai_images.pixels(request.size)) is not None:
+        body |= dict(zip(("width", "height"), size, strict=True))
     return {"input": body, "n": request.n or 1}
 
 

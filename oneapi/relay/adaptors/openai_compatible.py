@@ -38,6 +38,7 @@ from oneapi.relay.edits import rename
 from oneapi.relay.framing import Frame
 from oneapi.relay.protocols import (
     compatible_error,
+    hyperbolic,
     minimax,
     mistral,
     openai_audio,
@@ -448,6 +449,7 @@ ADAPTORS = (
         "custom",
         "Custom",
         modes=_ALL,
+        flows={"images": hyperbolic.image_flow},
         is_listed=False,
         balance_requests=openai_balance_requests,
         parse_balance=openai_balance,
@@ -631,6 +633,7 @@ ADAPTORS = (
         "openai_compatible",
         "OpenAI compatible (full base URL)",
         modes=_ALL,
+        flows={"images": hyperbolic.image_flow},
         prefix="",
         is_listed=False,
         note="The base URL includes the version, for instance https://host/v1.",

@@ -404,8 +404,8 @@ def render_images(request: ir.ImageRequest) -> Json:
         given["quality"] = request.quality
     if family.has_format:
         given["output_format"] = "png"
-    if request.size and request.size != "auto":
-        given |= _size(request.size, family.size)
+    if (size := openai_images.pixels(request.size)) is not None:
+        given |= _size(*size, family.size)
     counts = [min(family.most, wanted - made) for made in range(0, wanted, family.most)]
     jobs = [{**given, family.count: count} if family.count and count > 1 else given for count in counts]
     more = {name: value for name, value in request.extra.items() if name not in _OPENAIS} | _own_input(request.extra)
@@ -415,15 +415,12 @@ def render_images(request: ir.ImageRequest) -> Json:
     }
 
 
-def _size(size: str, way: str) -> Json:
-    width, _, height = size.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise InvalidRequest("Field 'size' must be like 1024x1024.", param="size", code="size_not_supported")
+def _size(width: int, height: int, way: str) -> Json:
     if way == "text":
-        return {"size": size}
+        return {"size": f"{width}x{height}"}
     if way == "pixels":
-        return {"width": int(width), "height": int(height)}
-    return {"aspect_ratio": nearest_ratio(int(width), int(height))}
+        return {"width": width, "height": height}
+    return {"aspect_ratio": nearest_ratio(width, height)}
 
 
 def nearest_ratio(width: int, height: int) -> str:

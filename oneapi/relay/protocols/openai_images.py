@@ -144,6 +144,17 @@ def checked(model: str) -> tuple[Edit, ...]:
 
 # ---- the client half, for providers with formats of their own ----
 
+
+def pixels(size: str) -> tuple[int, int] | None:
+    """Width and height of "1024x1024"; None where they are left to the model. Raises InvalidRequest."""
+    if not size or size == "auto":
+        return None
+    width, _, height = size.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise InvalidRequest("Field 'size' must be like 1024x1024.", param="size", code="size_not_supported")
+    return int(width), int(height)
+
+
 _TEXTS = ("model", "prompt", "size", "quality", "style", "response_format", "user")
 
 

@@ -343,3 +343,37 @@ def test_a_refused_balance_is_a_refusal() -> None:
     with pytest.raises(UpstreamRejected) as caught:
         balance(36, {"error": {"message": "Authentication Fails"}}, status=401)
     assert caught.value.is_credential
+
+
+# ---- Hyperbolic's images ----
+
+
+def hyperbolic_images(url: str, body: dict[str, Any], *replies: WholeReply) -> tuple[list[UpstreamRequest], Any]:
+    flow = TABLE[50].endpoints["images"].flow
+    assert flow is not None
+    request = UpstreamRequest(method="POST", url=url, body=json.dumps(body).encode())
+    return driven(flow(request, Credentials("k"), 5.0), *replies)
+
+
+def test_hyperbolics_pictures_are_asked_for_and_told_in_its_own_words() -> None:
+    url = "https://api.hyperbolic.xyz/v1/images/generations"
+    asked = {"model": "SD2", "prompt": "a tortoise", "n": 2, "size": "128x64", "response_format": "url", "steps": 30}
+    reply = WholeReply(200, {}, b'{"images": [{"index": 0, "image": "aGk="}], "inference_time": 1.5}')
+    requests, answer = hyperbolic_images(url, asked, reply, reply)
+    wanted = {"model_name": "SD2", "width": 128, "height": 64, "prompt": "a tortoise", "steps": 30}
+    assert [json.loads(request.body) for request in requests] == [wanted, wanted]
+    assert json.loads(answer.body) == {"created": 5, "data": [{"b64_json": "aGk="}, {"b64_json": "aGk="}]}
+    assert TABLE[50].endpoints["images"].codec.read_usage(answer.body, {}).units == {"images": 2}
+
+
+def test_hyperbolics_refusals_and_empty_answers_are_told() -> None:
+    url, asked = "https://api.hyperbolic.xyz/v1/images/generations", {"model": "SD2", "prompt": "a tortoise"}
+    refusal = WholeReply(422, {}, b'{"detail": []}')
+    assert hyperbolic_images(url, asked, refusal)[1] is refusal
+    with pytest.raises(UpstreamGarbled):
+        hyperbolic_images(url, asked, WholeReply(200, {}, b'{"images": [{"index": 0}]}'))
+
+
+def test_pictures_of_other_hosts_are_asked_for_as_they_are() -> None:
+    requests, final = hyperbolic_images("https://host.example/v1/images/generations", {"model": "m", "prompt": "p"})
+    assert (requests, json.loads(final.body)) == ([], {"model": "m", "prompt": "p"})

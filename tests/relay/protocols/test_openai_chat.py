@@ -568,6 +568,18 @@ def test_an_error_in_a_stream_or_a_200_is_an_error(error: dict[str, Any], status
         assert caught.value.upstream_status == status
 
 
+def test_an_error_after_the_finish_reason_is_an_error_too() -> None:
+    # So OpenRouter's documents have it, and so OpenAI's SDK takes it: whatever chunk says error, the stream has failed.
+    late = {"error": {"message": "gone", "code": 502}, "choices": [{"index": 0, "delta": {}, "finish_reason": "error"}]}
+    watcher, parser = Watcher(), StreamParser()
+    watcher.feed(frame(chunk({"content": "x"}, "stop")))
+    list(parser.feed(frame(chunk({"content": "x"}, "stop"))))
+    for feed in (watcher.feed, lambda given: list(parser.feed(given))):
+        with pytest.raises(UpstreamRejected) as caught:
+            feed(frame(late))
+        assert caught.value.upstream_status == 502
+
+
 def test_an_answer_that_is_no_answer_is_garbled() -> None:
     for body in (b"<html>", b"[]", b"{}", b""):
         with pytest.raises(UpstreamGarbled):
