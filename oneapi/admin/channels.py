@@ -139,7 +139,7 @@ class ChannelView(ListView):
             adaptors=known,
             types={str(one.type): _declared(one) for one in known},
             all_groups=groups.names(options()),
-            config={
+            shown_fields={
                 (one.type, field.name): _shown(one, field.name, row, stored) for one in known for field in one.fields
             },
             has_stored={name for name, value in stored.items() if value},

@@ -79,6 +79,7 @@ SECTION_OPERATE = lazy_gettext("Operate")
 SECTION_SITE = lazy_gettext("Site")
 
 LARGEST_BODY_BYTES = 16 * 1024 * 1024
+_FLASK_ADMINS = frozenset({"admin_view", "admin_base_template", "config", "get_url", "h", "theme"})
 _PASSWORD_SEEN = "password_seen"  # in the session: whether its password has been looked at, and found to be changed
 
 
@@ -175,6 +176,8 @@ class Gate:
         return None
 
     def render(self, template: str, **values: Any) -> str:
+        hidden = _FLASK_ADMINS & values.keys()
+        assert not hidden, f"Flask-Admin puts its own in the place of {hidden}"
         return cast(str, super().render(template, **values))  # type: ignore[misc]
 
     def _run_view(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
