@@ -1,9 +1,11 @@
 """Cloudflare Workers AI, directly or through a Cloudflare AI Gateway.
 
 Source: https://developers.cloudflare.com/workers-ai/configuration/open-ai-compatibility/ and
-/ai-gateway/providers/workersai/ (read 2026-11-25), recorded and documented exchanges; spec relay.md §8.15. Inputs of
-single models and error codes beyond those exchanges are from /workers-ai/models/ and /workers-ai/platform/errors/ (not
-read again for this). Chat and embeddings are OpenAI's; all else is a model that is run with an input of its own.
+/ai-gateway/providers/workersai/, the codes of /workers-ai/platform/errors/ and of
+/ai-gateway/features/guardrails/set-up-guardrail/ (all read 2026-11-25), recorded and documented exchanges; spec
+relay.md §8.15. What single models take is from /workers-ai/models/; that, and the codes 2003, 2009, 5006, 5021 and
+those of all of Cloudflare's API, stand on no page that could be read again. Chat and embeddings are OpenAI's; all
+else is a model that is run with an input of its own.
 
 A gateway's base URL ends in /workers-ai and holds the account; without one the account is a field of the channel.
 
@@ -72,6 +74,7 @@ _MEANINGS: Mapping[int, Meaning] = {
     3041: native_error.FORBIDDEN,
     3042: native_error.NO_MODEL,
     5004: native_error.INVALID,
+    5005: native_error.INVALID,  # the model takes no LoRA
     5006: native_error.INVALID,
     5007: native_error.NO_MODEL,
     5016: native_error.FORBIDDEN,

@@ -1,10 +1,10 @@
 """Coze's bots, by version 3 of its chat API. Version 2, which One API used, serves no bot that this one does not.
 
-Source: Coze's Python SDK (cozepy/chat in github.com/coze-dev/coze-py, read 2026-11-25), recorded streams and documented
-exchanges; spec relay.md §8.17. Error codes beyond those are from the page coze_error_codes (not read again for this). A
-model is a bot's id, with bot- before it or not. Each call is a conversation of its own, whose earlier turns go along. A
-whole answer is asked for until it is there; errors come with status 200, too. Pictures, sound and documents in base64
-are uploaded first.
+Source: Coze's Python SDK (cozepy/chat in github.com/coze-dev/coze-py, read 2026-11-25), recorded streams and
+documented exchanges; spec relay.md §8.17. Error codes beyond those are from the page coze_error_codes, which could
+not be read again (2026-11-25). A model is a bot's id, with bot- before it or not. Each call is a conversation of its
+own, whose earlier turns go along. A whole answer is asked for until it is there; errors come with status 200, too.
+Pictures, sound and documents in base64 are uploaded first.
 
 A bot has its own prompt, model, tools and limits; so a system message is told it as the user's, and not carried are
 tools and their choice (results of earlier calls go along as the user's text), max_tokens, sampling, stop, n, penalties,

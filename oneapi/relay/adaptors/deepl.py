@@ -1,10 +1,9 @@
 """DeepL: the last message is the text, and the model's name tells the language to translate it into.
 
-Source: recorded exchanges, and spec relay.md §4.7, §8.18; https://developers.deepl.com/api-reference for what they do
-not show (not read again for this: the list of languages, the newer fields). All that follows the first hyphen of the
-model is the language: deepl-pt-BR. Keys that end in :fx are of the free plan, which has a host of its own; of DeepL's
-two hosts the key's is taken. What is billed are the bytes of the text, as One API bills them; DeepL itself bills
-characters.
+Source: recorded exchanges, and spec relay.md §4.7, §8.18; the SDK deepl 1.32.0 for what they do not show: the list of
+languages, the newer fields (read 2026-11-25). All that follows the first hyphen of the model is the language:
+deepl-pt-BR. Keys that end in :fx are of the free plan, which has a host of its own; of DeepL's two hosts the key's is
+taken. What is billed are the bytes of the text, as One API bills them; DeepL itself bills characters.
 
 Read beyond OpenAI's fields: `source_lang`, `context`, `formality`, `glossary_id` and the others of `_OWN`.
 Not carried: all messages but the last, and all else that a chat may ask for.
@@ -72,6 +71,8 @@ _OWN = (
     "style_id",
     "tag_handling",
     "tag_handling_version",
+    "translation_memory_id",
+    "translation_memory_threshold",
 )
 
 

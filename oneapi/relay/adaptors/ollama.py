@@ -1,8 +1,8 @@
 """Ollama's own chat and embeddings, and text completions by the path that it has in OpenAI's shape.
 
-Source: recorded exchanges, and spec relay.md §8.19; https://docs.ollama.com/api for what they do not show (not read
-again for this: log-probabilities, dimensions, `think` as a word, /api/tags). A stream is one JSON object per line, the
-last with `done` and the counts; pictures go as base64.
+Source: recorded exchanges, and spec relay.md §8.19; the SDK ollama 0.6.3 for what they do not show
+(log-probabilities, dimensions, `think` as a word, /api/tags; read 2026-11-25). A stream is one JSON object per line,
+the last with `done` and the counts; pictures go as base64.
 
 Read beyond OpenAI's fields: `think`, `keep_alive`, `truncate`, `shift`, and the runtime options of `_OPTIONS`.
 Not carried: tool_choice, save "none", which offers no tools, and one named tool, which is the only one offered;

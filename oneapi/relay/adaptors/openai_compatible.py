@@ -172,8 +172,8 @@ def minimax_edits(model: str, mode: Mode) -> tuple[Edit, ...]:
 
 
 # ---- DeepSeek ----
-# Source: https://api-docs.deepseek.com/guides/chat_prefix_completion and /guides/tool_calls (not read again for this):
-# what is in beta is served under a path of its own.
+# Source: https://api-docs.deepseek.com/guides/chat_prefix_completion (a copy of it, read 2026-11-25) and recorded
+# exchanges: what is in beta is served under a path of its own.
 
 
 def deepseek_flow(request: UpstreamRequest, credentials: Credentials, now: float) -> Flow:

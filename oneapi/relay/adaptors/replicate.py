@@ -1,9 +1,9 @@
 """Replicate: a job is made, and its answer streamed from a place of its own, or asked for until it is there.
 
-Source: recorded exchanges, and spec relay.md §8.20; https://replicate.com/docs/reference/http, /reference/error-codes
-and the models' pages for what they do not show (not read again for this: names of inputs, error codes, lookups). A
-model is owner/name, or owner/name:version; one that Replicate runs under its version only is looked up when the first
-try answers 404.
+Source: recorded exchanges, and spec relay.md §8.20; for what they do not show, the SDK replicate 1.0.7 (paths,
+lookups) and https://replicate.com/docs/reference/error-codes (E1000, E1001, E4875; the rest of that page and the
+models' pages, where the names of inputs are from, could not be read; all 2026-11-25). A model is owner/name, or
+owner/name:version; one that Replicate runs under its version only is looked up when the first try answers 404.
 
 Each model names its inputs as it likes: `_CHATS` and `_PICTURES` say how families of them do; what else a model takes
 stands in the field `input`, in images also by itself. A conversation of several turns becomes one prompt that names who

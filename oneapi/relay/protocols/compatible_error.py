@@ -1,9 +1,10 @@
 """Errors of services that speak OpenAI's protocol and say some things in words, or codes, of their own.
 
-Source: recorded and documented refusals, and https://docs.together.ai/docs/error-codes (read 2026-11-25). Codes that no
-recording shows are from the services' pages on errors (not read again for this): Doubao's overdue account and quotas,
-SiliconFlow's numbers, Novita's words, xAI's new teams. What is not in a service's table is read as everywhere: see
-provider_error.
+Source: recorded and documented refusals; https://docs.together.ai/docs/error-codes; Doubao's
+https://www.volcengine.com/docs/82379/1299023 and /1099476; https://docs.siliconflow.cn/faqs/error-code (20012);
+https://novita.ai/docs/guides/error (all read 2026-11-25, Doubao's in part). On no page that could be read stand
+Doubao's QuotaExceeded and SetLimitExceeded, SiliconFlow's 30001, xAI's new teams, and Novita's words but for
+model_access_denied. What is not in a service's table is read as everywhere: see provider_error.
 
 A message counts only as a whole or by how it begins, where no words of a client's can stand, and against an account
 only where the service has no other way to say it.
@@ -76,8 +77,9 @@ def _with(error: UpstreamRejected, meaning: Meaning) -> UpstreamRejected:
 DEEPSEEK = by_rules(_by_message(native_error.TOO_LONG, r"^This model's maximum context length", 400))
 DOUBAO = by_rules(
     _by_code(native_error.NO_CREDIT, r"^AccountOverdueError"),
-    _by_code(native_error.FORBIDDEN, r"^(AccessDenied|ModelNotOpen|OperationDenied|QuotaExceeded|SetLimitExceeded)"),
-    _by_code(native_error.FILTERED, r"SensitiveContentDetected"),
+    _by_code(native_error.FORBIDDEN, r"^(AccessDenied|OperationDenied|QuotaExceeded|SetLimitExceeded)"),
+    _by_code(native_error.NO_MODEL, r"^ModelNotOpen"),
+    _by_code(native_error.FILTERED, r"SensitiveContentDetected|RiskDetection"),
     _by_message(native_error.TOO_LONG, r"^Total tokens of image and text exceed max message tokens", 400),
 )
 MISTRAL = by_rules(_by_message(native_error.NO_MODEL, r"^Invalid model: ", 400))
@@ -102,14 +104,17 @@ _NOVITA: Mapping[str, Meaning] = {
     "INVALID_API_KEY": native_error.KEY,
     "MODEL_NOT_FOUND": native_error.NO_MODEL,
     "NOT_ENOUGH_BALANCE": native_error.NO_CREDIT,
+    "MODEL_ACCESS_DENIED": native_error.NO_MODEL,  # the key is for other models
 }
 
 
 def novita(status: int, headers: Headers, body: bytes) -> UpstreamRejected:
-    """Novita's word for an error stands under `reason`."""
+    """Novita's word for an error stands under `reason`, or as OpenAI's code or type."""
     error = provider_error.parse_error(status, headers, body)
     try:
-        reason = str(loads(body).get("reason"))
+        reason = loads(body).get("reason")
     except UpstreamGarbled:
-        return error
-    return _with(error, _NOVITA[reason]) if reason in _NOVITA else error
+        reason = None
+    words = (str(word).upper() for word in (reason, error.provider_code, error.provider_type))
+    meaning = next((_NOVITA[word] for word in words if word in _NOVITA), None)
+    return error if meaning is None else _with(error, meaning)

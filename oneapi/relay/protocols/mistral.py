@@ -1,11 +1,11 @@
 """Chat as Mistral has it: OpenAI's, with thoughts among the pieces of the content, and no field that it does not know.
 
-Source: recorded exchanges; https://docs.mistral.ai/api for the fields that are refused (not read again for this). An
-unknown field is refused with 422, so what clients of OpenAI's repeat from an answer is left out of the next request.
-Thoughts go back as they came where the model thinks in this request, too.
+Source: recorded exchanges, and the SDK mistralai 3.7.0 for the fields that are known (read 2026-11-25). An unknown
+field is refused with 422, so what clients of OpenAI's repeat from an answer is left out of the next request. Thoughts
+go back as they came where the model thinks in this request, too.
 
-Not carried: logit_bias, log-probabilities, user, sound in answers, names of speakers; degrees of thinking between none
-and high; thoughts of earlier turns for models that do not think.
+Not carried: logit_bias, user, sound in answers, names of speakers, OpenAI's service tiers; degrees of thinking between
+none and high; thoughts of earlier turns for models that do not think.
 """
 
 from __future__ import annotations
@@ -28,14 +28,12 @@ from oneapi.relay.protocols.provider_json import loads
 _OPENAIS = (  # fields of OpenAI's that are refused
     "audio",
     "logit_bias",
-    "logprobs",
     "modalities",
     "prompt_cache_retention",
     "safety_identifier",
     "service_tier",
     "store",
     "stream_options",
-    "top_logprobs",
     "user",
     "verbosity",
     "web_search_options",
@@ -55,6 +53,8 @@ _seed = rename("seed", "random_seed")
 
 def render_request(request: ir.ChatRequest) -> Json:
     body = _seed(_limit(_leave_out(openai_chat_request.render_request(request))))
+    if request.top_k is not None:
+        body["top_k"] = request.top_k
     thinks = _ALWAYS_THINKS.match(request.model) is not None
     if (effort := body.pop("reasoning_effort", None)) and not thinks:
         body["reasoning_effort"] = "none" if effort in ("none", "minimal") else "high"
@@ -94,7 +94,7 @@ CHAT = replace(
     render_request=render_request,
     has_stream_options=False,
     parse_error=compatible_error.MISTRAL,
-    cannot_carry=frozenset({"audio_output", "logit_bias", "logprobs", "name", "top_k", "top_logprobs", "user"}),
+    cannot_carry=frozenset({"audio_output", "logit_bias", "name", "user"}),
 )
 
 # ---- other modes ----

@@ -77,6 +77,8 @@ def test_fields_that_it_does_not_know_are_not_sent() -> None:
         user="u",
         logit_bias={"1": 1},
         logprobs=True,
+        top_logprobs=2,
+        top_k=5,
         store=True,
         service_tier="auto",
         parallel_tool_calls=False,
@@ -88,14 +90,16 @@ def test_fields_that_it_does_not_know_are_not_sent() -> None:
         "stream": True,
         "max_tokens": 5,
         "random_seed": 7,
+        "logprobs": True,
+        "top_logprobs": 2,
+        "top_k": 5,
         "parallel_tool_calls": False,
         "safe_prompt": True,
     }
-    fields = {"user": "u", "logit_bias": {"1": 1}, "logprobs": True}
+    fields = {"user": "u", "logit_bias": {"1": 1}, "logprobs": True, "top_k": 5}
     assert dropped(mistral.CHAT, {"model": "m", "messages": [{**USER, "name": "Ann"}], **fields}) == {
         "user",
         "logit_bias",
-        "logprobs",
         "name",
     }
 
