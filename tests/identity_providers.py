@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from joserfc import jwt
@@ -100,7 +100,7 @@ class OpenIDProvider:
         return self.server.url
 
     def log_in(self, address: str) -> str:
-        """What the browser does there: follows the address, and is sent back with this code."""
+        """Who follows the address is sent back with this code."""
         query = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
         code = f"code-{len(self.begun)}"
         self.begun[code] = query
@@ -121,6 +121,9 @@ class OpenIDProvider:
                 if self.takes == "basic":
                     document["token_endpoint_auth_methods_supported"] = ["client_secret_basic"]
                 return 200, document
+            case "/authorize":
+                code, begun = self.log_in(f"?{environ['QUERY_STRING']}"), parse_qs(environ["QUERY_STRING"])
+                return 302, f"{begun['redirect_uri'][0]}?{urlencode({'code': code, 'state': begun['state'][0]})}"
             case "/keys":
                 return 200, KeySet([self.key]).as_dict(private=False)
             case "/token":

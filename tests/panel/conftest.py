@@ -7,6 +7,7 @@ or one to another host fails the test that met it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -130,6 +131,19 @@ def log_in(page: Page, username: str = "root", password: str = ROOT_PASSWORD, at
     page.click("form [type=submit]")
     page.wait_for_url("**/admin/**")
     return page
+
+
+@contextmanager
+def option(panel: Console, **values: str) -> Iterator[None]:
+    """Options as a test wants them, and afterwards as they were; a secret, which nobody can read, was empty."""
+    before = {row["key"]: row["value"] for row in panel.call("GET", "/api/option/")}
+    for name, value in values.items():
+        panel.option(name, value)
+    try:
+        yield
+    finally:
+        for name in values:
+            panel.option(name, before.get(name, ""))
 
 
 @pytest.fixture

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import requests
 from playwright.sync_api import expect
 
-from tests.panel.conftest import USER_PASSWORD, OpenPage, Watch, log_in
+from tests.panel.conftest import USER_PASSWORD, OpenPage, Watch, log_in, option
 from tests.street.console import Console
 
 pytestmark = pytest.mark.browser
 
 PLANTED = '<img src="data:," onerror="window.planted=1"><script>window.planted=1</script><a href="javascript:x">x</a>'
-
-
-@contextmanager
-def option(panel: Console, **values: str) -> Iterator[None]:
-    before = {row["key"]: row["value"] for row in panel.call("GET", "/api/option/")}
-    for name, value in values.items():
-        panel.option(name, value)
-    try:
-        yield
-    finally:
-        for name in values:
-            panel.option(name, before[name])
 
 
 def test_somebody_registers_by_an_invitation_and_logs_in(open_page: OpenPage, panel: Console) -> None:

@@ -22,7 +22,7 @@ async function signIn() {
     trouble.textContent = error.message;
     trouble.hidden = false;
     document.getElementById("waiting").hidden = true;
-    again.hidden = false;
+    again.hidden = error.status !== 0; // a state serves once: only what never arrived may be sent again
   }
 }
 
