@@ -13,7 +13,6 @@ import ssl
 from urllib.parse import unquote, unquote_plus
 
 import certifi
-from psycopg.pq import Conninfo
 from sqlalchemy import URL
 
 _GO_FORM = "the form is user:password@tcp(host:3306)/name"
@@ -83,6 +82,8 @@ def _sqlite(path: str) -> URL:
 
 
 def _postgresql(rest: str) -> URL:
+    from psycopg.pq import Conninfo  # the driver is loaded where its database is used
+
     user, password, address, name, query = _split(rest)
     options = {option.keyword.decode() for option in Conninfo.get_defaults()}
     # libpq refuses names it does not know; the Go driver sets them as parameters of the session.

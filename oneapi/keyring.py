@@ -12,10 +12,12 @@ import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, Engine
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 PREFIX = "enc:v1:"
 CHANNEL_COLUMNS = ("key", "config", "settings")  # of a channel: its credentials, and what may hold some
@@ -41,7 +43,7 @@ class Keyring:
     """Made of phrases, of which the first seals and all open; of none, it keeps texts plain."""
 
     def __init__(self, phrases: Iterable[str] = ()) -> None:
-        self._ciphers = {_name(key): AESGCM(key) for key in map(_derived, phrases)}
+        self._ciphers = {_name(key): _cipher(key) for key in map(_derived, phrases)}
         self._first = next(iter(self._ciphers), "")
 
     @property
@@ -64,6 +66,8 @@ class Keyring:
         cipher = self._ciphers.get(name)
         if cipher is None:
             raise Unreadable(name)
+        from cryptography.exceptions import InvalidTag
+
         try:
             sealed = urlsafe_b64decode(box)
             return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], place.encode()).decode()
@@ -73,6 +77,13 @@ class Keyring:
     def is_current(self, text: str) -> bool:
         """Whether the text was sealed with the key that seals now."""
         return text.startswith(f"{PREFIX}{self._first}:")
+
+
+def _cipher(key: bytes) -> AESGCM:
+    # Loaded where there is a key: most installations have none.
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(key)
 
 
 def is_sealed(text: str | None) -> bool:

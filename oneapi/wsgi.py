@@ -24,7 +24,8 @@ from oneapi.app import create_app, start
 from oneapi.config import PREPARED_BY, Config, read_dotenv
 from oneapi.database import is_unavailable
 from oneapi.extensions import db
-from oneapi.services.bootstrap import SCRIPTS, prepare
+from oneapi.services.bootstrap import prepare
+from oneapi.services.steps import SCRIPTS
 
 _PAUSE_S = 1.0
 

@@ -13,22 +13,16 @@ import time
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gevent
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, Engine, Table, case, func, inspect, select, text
 from sqlalchemy import insert as insert_into
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute
 
-import oneapi
 from oneapi.config import Config, ConfigError
 from oneapi.database import (
     Databases,
@@ -42,22 +36,14 @@ from oneapi.database import (
 )
 from oneapi.extensions import db
 from oneapi.models import Hold, Log, Opening, Option, Token, User, ddl
-from oneapi.services import passwords
+from oneapi.services import passwords, steps
 
 log = logging.getLogger(__name__)
-logging.getLogger("alembic").setLevel(logging.WARNING)  # what it does is said here, in one line
 
 SECRET_OPTION = "ExtSessionSecret"  # a reference node hides options whose names end in Secret
 DEFAULT_PASSWORD = "123456"
 ROOT_QUOTA = 500_000_000_000_000
 
-# In a checkout the steps stand beside the package, with a link to them within it; an installation has them within it.
-# A link does not survive every way of copying a folder.
-SCRIPTS = next(
-    folder
-    for folder in (Path(oneapi.__file__).parent / "migrations", Path(oneapi.__file__).parent.parent / "migrations")
-    if folder.is_dir()
-)
 _MOST_IN = 500  # users in one IN
 _POSTGRESQL_LOCK = zlib.crc32(b"oneapi prepares this database")
 
@@ -103,25 +89,6 @@ def session_secret(engine: Engine, config: Config) -> str:
     if not value:
         raise NotReady(f"The option {SECRET_OPTION} is missing: this database has not been prepared.")
     return value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
-    """How far a database has been migrated: its last step, None for none of ours; and the steps that it lacks."""
-
-    step: str | None
-    is_newer: bool  # the step is one that this program does not know
-    pending: tuple[Script, ...]
-
-
-def version_of(connection: Connection) -> Version:
-    """How far this database has been migrated."""
-    step = MigrationContext.configure(connection).get_current_revision()
-    scripts = ScriptDirectory.from_config(_alembic())
-    if step and step not in {script.revision for script in scripts.walk_revisions()}:
-        return Version(step=step, is_newer=True, pending=())
-    pending = tuple(scripts.iterate_revisions("head", step or "base"))
-    return Version(step=step, is_newer=False, pending=pending)
 
 
 def tables(role: str) -> Iterator[Table]:
@@ -187,9 +154,7 @@ def _migrate(engine: Engine, role: str) -> None:
     if not _is_current(engine):
         log.info("Migrating %s.", _name(engine))
         with engine.connect().execution_options(write=True) as connection, connection.begin():
-            alembic = _alembic()
-            alembic.attributes.update(connection=connection, role=role)
-            command.upgrade(alembic, "head")
+            steps.upgrade(connection, role)
     # Where the Go program has rebuilt a table on SQLite, indexes that are not its own are gone.
     with engine.connect() as connection:
         missing = [item for item in _missing_indexes(connection, role) if not is_large(connection, item[0])]
@@ -199,18 +164,13 @@ def _migrate(engine: Engine, role: str) -> None:
 
 def _is_current(engine: Engine) -> bool:
     with engine.connect() as connection:
-        version = version_of(connection)
+        if steps.is_newest(connection):
+            return True
+        version = steps.version_of(connection)
     if version.is_newer:
         # Steps only add, so that an older program works on; during a rolling update it must.
         log.warning("%s was migrated by a newer version of this program, to step %s.", _name(engine), version.step)
     return not version.pending
-
-
-def _alembic() -> AlembicConfig:
-    settings = AlembicConfig()
-    settings.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
-    settings.set_main_option("path_separator", "os")
-    return settings
 
 
 def _make_root(engine: Engine, config: Config) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Inspector
 
 from oneapi.config import Config
 from oneapi.models import Opening, Option, User, ddl
-from oneapi.services import bootstrap
+from oneapi.services import bootstrap, steps
 
 # What came with which version of One API, newest first. Source: spec management.md §1.6.
 _CAME_WITH = (
@@ -68,7 +68,7 @@ def plan(connection: Connection, config: Config, role: str) -> Plan:
     """What a start on a master node would do to this database, which serves as "main" or as "logs"."""
     inspector = inspect(connection)
     present = set(inspector.get_table_names())
-    version = bootstrap.version_of(connection)
+    version = steps.version_of(connection)
     tables = tuple(table.name for table in bootstrap.tables(role) if table.name not in present)
     columns = tuple(
         f"{table.name}.{column.name}"
@@ -78,7 +78,7 @@ def plan(connection: Connection, config: Config, role: str) -> Plan:
         if column.name not in _columns(inspector, table.name)
     )
     rows = _rows(connection, present, config) if role == "main" else Plan()
-    steps = version.pending if role == "main" else ()
+    pending = version.pending if role == "main" else ()
     return Plan(
         tables=tables if version.pending else (),
         columns=columns if version.pending else (),
@@ -86,8 +86,8 @@ def plan(connection: Connection, config: Config, role: str) -> Plan:
         # Unique ones are made by the steps; the others, where they are gone, by every start.
         indexes=_indexes(connection, inspector, role, is_large=False, and_unique=bool(version.pending)),
         later_indexes=_indexes(connection, inspector, role, is_large=True, and_unique=bool(version.pending)),
-        wider=tuple(_wider(connection, inspector, steps)),
-        dropped_indexes=tuple(_dropped(inspector, steps)),
+        wider=tuple(_wider(connection, inspector, pending)),
+        dropped_indexes=tuple(_dropped(inspector, pending)),
         options=rows.options,
         has_root=rows.has_root,
         openings=rows.openings,
@@ -98,7 +98,7 @@ def origin(connection: Connection) -> str:
     """Which program made the database, and how far it has come, as a sentence."""
     inspector = inspect(connection)
     present = set(inspector.get_table_names())
-    version = bootstrap.version_of(connection)
+    version = steps.version_of(connection)
     if version.is_newer:
         return f"It was migrated by a newer version of this program, to step {version.step}."
     if version.step:
@@ -122,7 +122,7 @@ def origin(connection: Connection) -> str:
 
 def would_collide(connection: Connection, role: str) -> Iterator[tuple[str, str]]:
     """(table, column) of unique indexes that the start would make on a column that is there already."""
-    if not bootstrap.version_of(connection).pending:
+    if not steps.version_of(connection).pending:
         return
     inspector = inspect(connection)
     present = set(inspector.get_table_names())
@@ -154,10 +154,10 @@ def _indexes(
     )
 
 
-def _wider(connection: Connection, inspector: Inspector, steps: Sequence[Script]) -> Iterator[str]:
+def _wider(connection: Connection, inspector: Inspector, pending: Sequence[Script]) -> Iterator[str]:
     """Columns that the steps widen; one that is not there yet is made as long as it should be."""
     present = set(inspector.get_table_names())
-    for step in steps:
+    for step in pending:
         for table, columns in getattr(step.module, "WIDER", {}).items():
             for column in columns if table in present else ():
                 there = {item["name"]: item["type"] for item in inspector.get_columns(table)}
@@ -165,9 +165,9 @@ def _wider(connection: Connection, inspector: Inspector, steps: Sequence[Script]
                     yield f"{table}.{column.name}"
 
 
-def _dropped(inspector: Inspector, steps: Sequence[Script]) -> Iterator[str]:
+def _dropped(inspector: Inspector, pending: Sequence[Script]) -> Iterator[str]:
     present = set(inspector.get_table_names())
-    for step in steps:
+    for step in pending:
         for table, names in getattr(step.module, "LEFTOVERS", {}).items():
             if table in present:
                 yield from {str(index["name"]) for index in inspector.get_indexes(table)}.intersection(names)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import flask_migrate
 import pytest
+from alembic.script import ScriptDirectory
 from flask import Flask
 from sqlalchemy import Engine, insert, select, text
 
@@ -13,8 +14,9 @@ from oneapi.config import Config
 from oneapi.database import init_app, open_databases
 from oneapi.extensions import db
 from oneapi.models import Channel, Log, Opening, User, ddl
-from oneapi.services import bootstrap
-from oneapi.services.bootstrap import SCRIPTS, build_indexes, prepare
+from oneapi.services import bootstrap, steps
+from oneapi.services.bootstrap import build_indexes, prepare
+from oneapi.services.steps import SCRIPTS
 from tests.database.go_program import ONE_APIS, SCHEMAS, build, contents, shapes
 from tests.servers import DatabaseServer, FreshDatabase, MariaDB, sqlite_database
 
@@ -241,6 +243,11 @@ def test_flask_db_goes_through_the_log_database_too(tmp_path: Path, mariadb: Mar
     assert set(shapes(databases.logs)) == {"logs", "log_rollups", "alembic_version"}
     assert {*ONE_APIS, "log_rollups", "holds"} <= set(shapes(databases.main))
     databases.dispose()
+
+
+def test_the_newest_step_is_alembics_last() -> None:
+    scripts = ScriptDirectory(str(SCRIPTS))
+    assert steps.newest() == scripts.get_current_head()
 
 
 def test_steps_are_packaged() -> None:
