@@ -23,7 +23,7 @@ function show(id, name, text, seconds) {
   const cell = document.querySelector(`tr[data-id="${id}"] [data-cell=${name}]`);
   if (!cell) return;
   const colour = seconds <= 1 ? "green" : seconds <= 3 ? "lime" : seconds <= 5 ? "yellow" : "red";
-  cell.replaceChildren(el("span", { class: `badge bg-${colour}-lt` }, text), " ", el("span", { class: "text-secondary" }, t("just now")));
+  cell.replaceChildren(el("span", { class: `badge bg-${colour}-lt` }, text), el("div", { class: "cell-note" }, t("just now")));
 }
 
 const failedTest = (row) => (error) => {
