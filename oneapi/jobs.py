@@ -2,7 +2,8 @@
 
 Only masters compete for the lease. Its holder renews it while it lives; where it cannot, it stops starting jobs before
 the lease ends, so that two processes never both take themselves for the holder. A job is a row of `JOBS`: a function
-that may be run again at any time, and may take long: it runs in a greenlet of its own.
+that may be run again at any time, and may take long: it runs in a greenlet of its own. When it has run is noted, as a
+lease of its own that lasts until it is due again, so that neither another holder nor a restart makes it run too soon.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from oneapi.models import OneTimeCode
 from oneapi.options import Options
 from oneapi.services import bootstrap, orphans, outbox, pruning, rollups
 from oneapi.services.audit import SYSTEM
-from oneapi.services.leases import drop_lease, take_lease
+from oneapi.services.leases import drop_lease, ends_of, set_lease, take_lease
 from oneapi.services.refusal import Refusal
 from oneapi.services.rounds import Rounds
 
@@ -48,12 +49,17 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`every_s` counts from the end of a run to the next one; `first_s` is the wait before the first."""
+    """`every_s` counts from the end of a run to the next one; `first_s` is the wait before the first one of all."""
 
     name: str
     every_s: float
     run: Callable[[Tools], object]
     first_s: float = 0
+
+    @property
+    def lease(self) -> str:
+        """The lease that lasts from the end of a run until the next one."""
+        return f"{LEASE}: {self.name}"
 
 
 def release_orphans(tools: Tools) -> None:
@@ -180,6 +186,8 @@ class Jobs:
         if moment >= self._renew_at:
             self._renew_at = moment + _RENEW_S
             if take_lease(self._tools.databases, LEASE, self._holder, now=int(self._tools.now()), seconds=LEASE_S):
+                if not self.is_holder:
+                    self._take_over(moment)
                 # Counted from before the question, and less than the lease, so that it ends here first.
                 self._held_until = moment + LEASE_S - _RENEW_S
             else:
@@ -190,6 +198,17 @@ class Jobs:
             for job, due in self._due.items():
                 if moment >= due and job not in self._running:
                     self._running[job] = gevent.spawn(self._do, job)
+
+    def _take_over(self, moment: float) -> None:
+        """What others have run, or this process before its start, is due when they would have run it again."""
+        now = self._tools.now()
+        ends = ends_of(self._tools.databases, [job.lease for job in self._due])
+        for job in self._due:
+            if job.lease in ends:
+                # Never later than from now on: it may have been configured to run more seldom then.
+                self._due[job] = moment + min(ends[job.lease] - now, job.every_s)
+            elif job.first_s:
+                self._note(job, job.first_s)  # or processes that live shorter than this would never run it
 
     def _run(self) -> None:
         while True:
@@ -202,8 +221,12 @@ class Jobs:
     def _do(self, job: Job) -> None:
         try:
             job.run(self._tools)
+            self._note(job, job.every_s)
         except Exception:
             _log.exception("The job %r failed; it is tried again in %s s.", job.name, job.every_s)
         finally:
             self._due[job] = self._monotonic() + job.every_s
             del self._running[job]
+
+    def _note(self, job: Job, due_in_s: float) -> None:
+        set_lease(self._tools.databases, job.lease, self._holder, until=int(self._tools.now() + due_in_s))

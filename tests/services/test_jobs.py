@@ -7,7 +7,7 @@ import gevent
 import pytest
 from sqlalchemy import func, insert, select
 
-from oneapi.jobs import JOBS, LEASE_S, Job, Jobs, Tools
+from oneapi.jobs import JOBS, LEASE, LEASE_S, Job, Jobs, Tools
 from oneapi.models import Lease, OneTimeCode
 from oneapi.services.leases import drop_lease, take_lease
 from oneapi.services.quota import HOLD_S
@@ -90,11 +90,56 @@ def test_jobs_run_when_due_in_the_holder_only(file_books: Books) -> None:
         gevent.sleep(0)
         clock.time += 10
     assert ran == ["a", "a", "a", "a", "late"]
-    workers["a"].stop()
-    clock.time += 15
-    workers["b"].tick()
-    gevent.sleep(0)
-    assert ran[5:] == ["b", "late"]
+
+
+def test_another_holder_runs_no_job_sooner_than_the_first_would_have(file_books: Books) -> None:
+    ran: list[tuple[str, str]] = []
+    clock = Clock()
+    tools = Tools(databases=file_books.databases, config=file_books.config, now=clock)
+
+    def worker(name: str) -> Jobs:
+        def job(what: str, every_s: float, first_s: float) -> Job:
+            return Job(what, every_s, lambda _: ran.append((name, what)), first_s)
+
+        return Jobs(tools, name, [job("often", 10, 0), job("late", 1000, 30), job("later", 1000, 500)], monotonic=clock)
+
+    first, second = worker("a"), worker("b")
+    for _ in range(4):
+        first.tick()
+        gevent.sleep(0)
+        clock.time += 10
+    assert ran == [("a", "often")] * 4 + [("a", "late")]
+    clock.time += LEASE_S  # the first was killed: its lease runs out, and both are past all their first waits
+    for _ in range(50):
+        second.tick()
+        gevent.sleep(0)
+        clock.time += 20
+    assert [what for _, what in ran[5:]].count("late") == 1
+    assert [what for _, what in ran[5:]].count("later") == 1
+    assert ran.index(("b", "later")) < ran.index(("b", "late"))
+    assert ran.count(("b", "often")) == 50
+
+
+def test_a_restart_neither_repeats_nor_forgets_a_job(file_books: Books) -> None:
+    ran: list[float] = []
+    clock = Clock()
+    tools = Tools(databases=file_books.databases, config=file_books.config, now=clock)
+
+    def run(every_s: float, until: float) -> None:
+        job = Job("seldom", every_s, lambda _: ran.append(clock.time - begin), first_s=every_s)
+        jobs = Jobs(tools, f"process {clock.time}", [job], monotonic=clock)
+        while clock.time < until:
+            jobs.tick()
+            gevent.sleep(0)
+            clock.time += 10
+        jobs.stop()
+
+    begin = clock.time
+    for number in range(1, 11):
+        run(100, begin + number * 60)
+    assert ran == [100, 200, 300, 400, 500]
+    run(20, begin + 660)
+    assert ran[5:] == [600, 620, 640]
 
 
 def test_a_holder_that_cannot_renew_stops_before_another_begins(file_books: Books) -> None:
@@ -190,7 +235,7 @@ def test_the_loop_runs_until_it_is_stopped(file_books: Books) -> None:
     jobs.start()
     eventually(lambda: len(ran) > 0)
     jobs.stop()
-    assert file_books.all(select(Lease.holder)) == []
+    assert file_books.all(select(Lease).where(Lease.name == LEASE)) == []
     count = len(ran)
     gevent.sleep(0.01)
     assert len(ran) == count
