@@ -61,6 +61,7 @@ class Writer:
         self._news = Event()
         self.is_accepting = False  # of reservations
         self._is_away = False
+        self._has_returned = Event()  # the database, after it was away
         self._greenlets: list[gevent.Greenlet[[], None]] = []
         self._pool: ThreadPool | None = None
 
@@ -164,7 +165,8 @@ class Writer:
         else:
             if self._is_away:
                 _log.warning("The ledger can write to the database again.")
-            self._is_away = False
+                self._is_away = False
+                self._has_returned.set()
             self._tell(sums)
 
     def _in_thread(self, work: Callable[[], T]) -> T:
@@ -255,7 +257,9 @@ class Writer:
         while True:
             gevent.sleep(self._pace.tick_s)
             now = time.monotonic()
-            if now >= renew_at:
+            # While the database is away and nothing waits for it, this is what finds out that it is back.
+            is_asking = self._is_away and not self._queue and not self._at_work
+            if now >= renew_at or is_asking:
                 renew_at = now + self._pace.renew_s
                 self.submit(Renew(now))
             if self._pace.count_s is not None and now >= count_at:
@@ -296,7 +300,8 @@ class Writer:
                 with self._spool.claim() as files:
                     for file in files:
                         self._replay_file(file)
-            gevent.sleep(self._pace.replay_s)
+            self._has_returned.wait(self._pace.replay_s)
+            self._has_returned.clear()
 
     def _replay_file(self, file: SpoolFile) -> None:
         settles = [Settle(time.monotonic(), entry.hold, entry.settlement, is_spooled=True) for entry in file.entries]

@@ -145,11 +145,26 @@ def test_while_the_database_is_away_settlements_are_spooled_and_replayed_once(bo
         assert sum(path.read_bytes().count(b"\n") for path in spool.find(books.spool_dir)) == 10
         assert books.user() == (900, 0, 0)
         wire.on_connect = wire.on_execute = lambda *_: None
-        # Nothing tells the ledger that the database is back but the next attempt.
         eventually(lambda: _reserves(ledger, limited))
         eventually(lambda: books.charges() == (10, 30))
         eventually(lambda: spool.find(books.spool_dir) == [])
     assert (books.user()[1:], books.token()[1], books.channel()) == ((30, 10), 30, 30)
+
+
+def test_a_worker_with_nothing_else_to_do_notices_that_the_database_is_back(file_books: Books) -> None:
+    books = file_books
+    books.add_user(quota=1000)
+    limited = books.add_token(quota=1000)
+    wire = Wire(books)
+    # Nothing that is done by the clock is done before the end of this test.
+    with books.ledger(driver=wire.driver(), pace=replace(HASTY, renew_s=3600, replay_s=3600)) as ledger:
+        hold = ledger.reserve(limited, 10, "r1")
+        wire.on_connect = wire.on_execute = Trouble(wire.lost(), times=10**9)
+        ledger.settle(hold, cost(3, "r1"))
+        assert books.charges() == (0, 0)
+        wire.on_connect = wire.on_execute = lambda *_: None
+        eventually(lambda: books.charges() == (1, 3))
+        eventually(lambda: spool.find(books.spool_dir) == [])
 
 
 def _reserves(ledger, limited) -> bool:  # type: ignore[no-untyped-def]
