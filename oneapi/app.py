@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import os
 import random
-import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,12 +162,11 @@ def _program(config: Config, databases: Databases) -> Program:
         disable=monitor.disable,
     )
     upstream = Upstream(config)
-    worker_id = f"{os.uname().nodename[:40]}:{os.getpid()}"
     ledger = Ledger(
         engine=engine,
         log_engine=databases.logs if databases.logs is not databases.main else None,
         spool_dir=Path(config.data_dir) / "spool",
-        worker_id=worker_id,
+        worker_id=f"{os.uname().nodename[:40]}:{os.getpid()}",
         sqlite_busy_timeout_ms=config.sqlite_busy_timeout,
         pace=Pace(count_s=config.batch_update_interval if config.batch_update_enabled else None),
     )
@@ -212,7 +210,7 @@ def _program(config: Config, databases: Databases) -> Program:
         new_id=new_request_id,
         rng=random.Random(),
         must_ask_usage=config.enforce_include_usage,
-        admit=Admission(engine, config, worker_id, lambda: snapshots.options).admit,
+        admit=Admission(engine, config, ledger.worker_id, lambda: snapshots.options).admit,
     )
     rounds = Rounds(databases, ports, upstream, monitor, prompt=config.test_prompt, pause_s=config.polling_interval)
     tools = Tools(databases=databases, config=config, options=lambda: snapshots.options)
@@ -233,7 +231,7 @@ def _program(config: Config, databases: Databases) -> Program:
         turnstile=Turnstile(engine, web),
         providers=Providers(web),
         rounds=rounds,
-        jobs=Jobs(tools, f"{worker_id}:{secrets.token_hex(4)}", jobs_of(config, rounds)),
+        jobs=Jobs(tools, ledger.worker_id, jobs_of(config, rounds)),
     )
 
 

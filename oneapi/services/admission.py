@@ -25,11 +25,11 @@ from limits.errors import StorageError
 from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
 from sqlalchemy import Connection, Engine, func, insert, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from oneapi.config import Config
-from oneapi.database import is_unavailable, run_write
-from oneapi.errors import RateLimited, Unavailable
+from oneapi.database import run_write, told_when_away
+from oneapi.errors import RateLimited
 from oneapi.limits import NO_LIMITS, Limits, Period
 from oneapi.models import Hold, Token, TokenBudget
 from oneapi.options import Options
@@ -180,7 +180,7 @@ class Admission:
                 connection.execute(insert(TokenBudget).values(token_id=token_id, **values))
             return used
 
-        with _told_when_away():
+        with told_when_away():
             try:
                 return run_write(self._engine, renew)
             except IntegrityError:  # another worker was first
@@ -188,7 +188,7 @@ class Admission:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with _told_when_away(), self._engine.connect() as connection:
+        with told_when_away(), self._engine.connect() as connection:
             yield connection
 
     def _leave(self, keys: list[str]) -> None:
@@ -271,16 +271,6 @@ def _used_tokens(exchange: Exchange, estimated: int) -> int:
         return 0
     usage = exchange.usage
     return estimated if usage is None else usage.input_tokens + usage.output_tokens
-
-
-@contextmanager
-def _told_when_away() -> Iterator[None]:
-    try:
-        yield
-    except SQLAlchemyError as error:
-        if is_unavailable(error):
-            raise Unavailable("The database does not answer. Please try again.") from error
-        raise
 
 
 class _Counters:

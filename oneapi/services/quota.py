@@ -35,8 +35,9 @@ _log = logging.getLogger(__name__)
 
 
 class Ledger:
-    """One per worker: made before or after the fork, started in the worker, stopped at its end.
+    """One per worker: made and started in the worker, stopped at its end.
 
+    `worker_id` is what its holds are marked with; it begins with the name that is given, and is never used again.
     `log_engine` is given where logs live in a database of their own. `pace` and `driver` are for tests, save
     `pace.count_s`: how long statistics may be put off (BATCH_UPDATE_ENABLED).
     """
@@ -56,7 +57,8 @@ class Ledger:
         self._engine = engine
         self._log_engine = log_engine
         self._spool_dir = spool_dir
-        self._worker_id = worker_id
+        # Holds that a dead process left must not be renewed by its successor, whatever its name: so this is unique.
+        self.worker_id = f"{worker_id[:50]}:{secrets.token_hex(6)}"
         self._now = now
         self._pace = pace
         self._driver = driver or driver_of(engine, sqlite_busy_timeout_ms)
@@ -65,18 +67,16 @@ class Ledger:
         self._mover: gevent.Greenlet[[Engine], None] | None = None
 
     def start(self) -> None:
-        # Holds that a dead process left must not be renewed by its successor, whatever its name: so this is unique.
-        incarnation = f"{self._worker_id[:50]}:{secrets.token_hex(6)}"
         self._writer = Writer(
             Store(
                 self._driver,
-                worker_id=incarnation,
+                worker_id=self.worker_id,
                 has_outbox=self._log_engine is not None,
                 hold_s=HOLD_S,
                 is_deferring=self._pace.count_s is not None,
                 now=self._now,
             ),
-            Spool(self._spool_dir, incarnation),
+            Spool(self._spool_dir, self.worker_id),
             self._pace,
             is_threaded=self._engine.dialect.name == "sqlite",
             on_log=self._logged.set,
@@ -118,7 +118,7 @@ class Ledger:
         if self._writer is not None and self._writer.is_writing:
             self._writer.perform(Settle(time.monotonic(), hold, settlement))
         else:
-            spool = Spool(self._spool_dir, self._worker_id)
+            spool = Spool(self._spool_dir, self.worker_id)
             spool.append([Entry(hold, settlement)])
             spool.close()
 

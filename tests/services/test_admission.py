@@ -179,6 +179,15 @@ def test_calls_at_once_are_counted_in_this_worker_and_in_others(books: Books) ->
         gate.refuses(who)
 
 
+def test_a_workers_own_calls_are_counted_once(books: Books) -> None:
+    with books.ledger() as ledger:
+        gate, who = Gate(books, ledger.worker_id), limited(concurrency=2)
+        for name in ("r1", "r2"):
+            gate.enter(who)
+            ledger.reserve(who, 10, name)
+        assert "2 of 2 calls at once" in gate.refuses(who).message
+
+
 def test_calls_that_come_at_the_same_moment_cannot_overlook_each_other(books: Books) -> None:
     gate, who = Gate(books), limited("user", concurrency=3)
 
