@@ -7,19 +7,13 @@ and news come with the next look at the database instead of at once.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from oneapi.config import Config
 
 PREFIX = "oneapi:"  # One API's own keys have none; neither meets the other's
 NEWS = "revisions"  # said after a change that other workers should look at
-REDIS_OPTIONS: Mapping[str, Any] = {
-    "protocol": 2,  # servers before 6 and some proxies know no other
-    "socket_timeout": 1,
-    "socket_connect_timeout": 1,
-    "health_check_interval": 30,
-}
 
 
 class Cache(Protocol):
@@ -99,10 +93,25 @@ def limits_storage(config: Config) -> tuple[str, dict[str, Any]]:
     if not config.redis_conn_string:
         return "memory://", {}
     if not config.redis_master_name:
-        return config.redis_conn_string, dict(REDIS_OPTIONS)
-    options = dict(REDIS_OPTIONS) | ({"password": config.redis_password} if config.redis_password else {})
+        return config.redis_conn_string, redis_options()
+    options = redis_options() | ({"password": config.redis_password} if config.redis_password else {})
     hosts = ",".join(f"{host}:{port}" for host, port in sentinels(config))
     return f"redis+sentinel://{hosts}/{config.redis_master_name}", options
+
+
+def redis_options() -> dict[str, Any]:
+    """How Redis is connected to, and how long it is waited for."""
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return {
+        "protocol": 2,  # servers before 6 and some proxies know no other
+        "socket_timeout": 1,
+        "socket_connect_timeout": 1,
+        "health_check_interval": 30,
+        # Once more, for a connection that has died unnoticed; by default a Redis that hangs is asked eleven times.
+        "retry": Retry(NoBackoff(), 1),
+    }
 
 
 def sentinels(config: Config) -> list[tuple[str, int]]:

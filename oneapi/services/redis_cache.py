@@ -12,7 +12,7 @@ import redis
 from redis.sentinel import Sentinel
 
 from oneapi.config import Config
-from oneapi.services.cache import PREFIX, REDIS_OPTIONS, sentinels
+from oneapi.services.cache import PREFIX, redis_options, sentinels
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,8 @@ class RedisCache:
 def redis_client(config: Config) -> Any:
     """A client of the Redis that is configured; connects when first used."""
     if not config.redis_master_name:
-        return redis.Redis.from_url(config.redis_conn_string, **REDIS_OPTIONS)
+        return redis.Redis.from_url(config.redis_conn_string, **redis_options())
     password = config.redis_password or None
-    options = dict(REDIS_OPTIONS)
+    options = redis_options()
     sentinel: Any = _SENTINEL(sentinels(config), sentinel_kwargs=options, password=password, **options)
     return sentinel.master_for(config.redis_master_name)
