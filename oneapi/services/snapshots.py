@@ -72,12 +72,12 @@ class Snapshots:
             self._read_options()
         if moved & {"options", "channels"}:
             self.directory = in_thread(self._engine, self._read_directory)
-        # Only now: had a reading failed, the next look would try again.
-        self._seen = seen
-        if "channels" in moved:
-            self._on_channels()
         if "accounts" in moved:
             self._on_accounts()
+        if "channels" in moved:
+            self._on_channels()
+        # Only now: had a reading failed, the next look would try again.
+        self._seen = seen
 
     def run(self) -> None:
         """Looks once a second, or at once after `look_now`, for as long as the worker lives."""
