@@ -13,6 +13,8 @@ from flask import Blueprint, Response, request
 from flask_limiter.errors import RateLimitExceeded
 
 from oneapi.api.asked import program
+from oneapi.api.routing import told_to_wait
+from oneapi.database import told_when_away
 from oneapi.errors import GatewayError, RateLimited, Unauthenticated
 from oneapi.journal import REQUEST_ID
 from oneapi.relay.dialects import error_json
@@ -72,7 +74,8 @@ def _found() -> TokenAndUser:
     tokens.authenticate_key(
         program().token_cache, credential, client_ip=request.remote_addr or "", now=time.time(), engine=engine
     )
-    found = tokens.find_by_key(engine, tokens.parse_credential(credential)[0])
+    with told_when_away():
+        found = tokens.find_by_key(engine, tokens.parse_credential(credential)[0])
     if found is None:
         raise Unauthenticated("The API key is invalid")
     return found
@@ -94,7 +97,8 @@ def _json(content: object, status: int = 200) -> Response:
 
 @blueprint.errorhandler(GatewayError)
 def _refused(error: GatewayError) -> Response:
-    return _json(error_json("openai", error, REQUEST_ID.get()), error.client_status)
+    answer = _json(error_json("openai", error, REQUEST_ID.get()), error.client_status)
+    return told_to_wait(answer, error.retry_after_s)
 
 
 @blueprint.errorhandler(RateLimitExceeded)

@@ -10,6 +10,7 @@ are served as they are. Source: spec management.md §4.1.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import wraps
@@ -31,7 +32,7 @@ from oneapi.services.rates import api_rate, critical_rate
 from oneapi.services.refusal import Refusal
 from oneapi.services.roles import ADMIN, COMMON, ROOT
 
-__all__ = ["ADMIN", "COMMON", "ROOT", "Answer", "Route", "blueprint", "envelope", "fallback"]
+__all__ = ["ADMIN", "COMMON", "ROOT", "Answer", "Route", "blueprint", "envelope", "fallback", "told_to_wait"]
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,13 @@ def envelope(
     return Response(msgspec.json.encode(content), status=status, mimetype="application/json")
 
 
+def told_to_wait(response: Response, seconds: float | None) -> Response:
+    """The same response; where it is known when asking again may help, it says so."""
+    if seconds is not None:
+        response.headers["Retry-After"] = str(math.ceil(seconds))
+    return response
+
+
 def _limited(made: Blueprint) -> Blueprint:
     api_rate(made)
     return made
@@ -150,10 +158,7 @@ def _language() -> messages.Language:
 
 
 def _refused(refusal: Refusal) -> Response:
-    response = envelope(False, refusal.text(_language()), status=refusal.status)
-    if refusal.retry_after_s is not None:
-        response.headers["Retry-After"] = str(refusal.retry_after_s)
-    return response
+    return told_to_wait(envelope(False, refusal.text(_language()), status=refusal.status), refusal.retry_after_s)
 
 
 def _too_many(error: RateLimitExceeded) -> Response:
@@ -168,12 +173,10 @@ def _too_large(error: RequestEntityTooLarge) -> Response:
 def _failed(error: Exception) -> Response:
     """Whatever nobody foresaw. Texts of databases stay in the log (D-54)."""
     if isinstance(error, GatewayError):
-        return envelope(False, error.message, status=error.client_status)
+        return told_to_wait(envelope(False, error.message, status=error.client_status), error.retry_after_s)
     if isinstance(error, SQLAlchemyError) and is_unavailable(error):
         log.error("%s %s: the database is away: %s", request.method, request.path, error)
-        response = envelope(False, messages.text("database_away", _language()), status=503)
-        response.headers["Retry-After"] = "5"
-        return response
+        return told_to_wait(envelope(False, messages.text("database_away", _language()), status=503), 5)
     log.exception("%s %s failed", request.method, request.path)
     message = messages.text("internal_error", _language(), request_id=REQUEST_ID.get())
     return envelope(False, message, status=500)
