@@ -58,14 +58,17 @@ class ClientAddress:
 
 
 class Forwarded:
-    """WSGI middleware: what trusted proxies say of the client's address, scheme and host becomes the request's own."""
+    """WSGI middleware: what trusted proxies say of the client's address, scheme and host becomes the request's own.
+
+    The address of whoever is at the other end of the connection stays as `oneapi.peer`.
+    """
 
     def __init__(self, app: Callable[..., Any], client_address: ClientAddress) -> None:
         self.app = app
         self.client_address = client_address
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        peer = environ.get("REMOTE_ADDR", "")
+        peer = environ["oneapi.peer"] = environ.get("REMOTE_ADDR", "")
         if self.client_address.trusts(peer):
             environ["REMOTE_ADDR"] = self.client_address(peer, environ.get("HTTP_X_FORWARDED_FOR", ""))
             scheme = environ.get("HTTP_X_FORWARDED_PROTO", "").split(",")[-1].strip()

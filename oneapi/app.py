@@ -93,7 +93,7 @@ def create_app(config: Config | None = None) -> Flask:
     program = _program(config, databases)
     app.extensions["oneapi"] = program
     journal.init_app(app)
-    probes.init_app(app, databases.main)
+    probes.init_app(app, databases.main, config)
     metrics.init_app(app, databases.main, program.metrics)
     api.init_app(app, config)
     if not config.frontend_base_url:  # or there are no pages here

@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, Command] = {
     "check-db": Command(
         "oneapi.services.check_db:check_db_command", "Say what a start would add to a database; prove all else stays."
     ),
+    "doctor": Command("oneapi.services.doctor:doctor_command", "Check the deployment, and say what to mend."),
     "channel-keys": Command(
         "oneapi.services.channel_keys:channel_keys_command", "Encrypt or decrypt channel keys; --help says more."
     ),

@@ -1,11 +1,9 @@
 """What can be said of the deployment's files without deploying them."""
 
 import configparser
-import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from gevent.pywsgi import WSGIServer
 
 from oneapi.config import VARIABLES, Config
 from tests.needs import require_service
+from tests.nginx import deployed_site, serving, written
 from tests.servers import free_port
 
 CHECKOUT = Path(__file__).parent.parent
@@ -173,38 +172,15 @@ def test_systemd_finds_no_fault_with_the_unit(tmp_path):
     assert faults == []
 
 
-@pytest.fixture
-def nginx_site(tmp_path):
-    """Our site in a configuration of its own, on a free port, in front of the given address."""
-
-    def write(backend: str, port: int) -> Path:
-        site = (DEPLOY / "nginx.conf").read_text()
-        site = site.replace("server 127.0.0.1:3000;", f"server {backend};")
-        site = site.replace("listen 80;", f"listen 127.0.0.1:{port};").replace("listen [::]:80;", "")
-        conf = tmp_path / "nginx.conf"
-        temp = " ".join(
-            f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        user = "user root;" if os.geteuid() == 0 else ""
-        conf.write_text(
-            f"{user} daemon off; pid {tmp_path}/nginx.pid; error_log {tmp_path}/error.log;\n"
-            f"events {{}}\nhttp {{ access_log off; {temp}\n{site}\n}}\n"
-        )
-        return conf
-
-    return write
-
-
-def test_nginx_finds_no_fault_with_the_site(nginx_site, tmp_path):
+def test_nginx_finds_no_fault_with_the_site(tmp_path):
     nginx = require_service("nginx")
-    conf = nginx_site("127.0.0.1:3000", free_port())
+    conf = written(tmp_path, deployed_site("127.0.0.1:3000", free_port()))
     done = subprocess.run([nginx, "-t", "-p", tmp_path, "-c", conf], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "warn" not in done.stderr
 
 
-def test_nginx_passes_a_stream_on_as_it_comes(nginx_site, tmp_path):
-    nginx = require_service("nginx")
+def test_nginx_passes_a_stream_on_as_it_comes(tmp_path):
     is_read = Event()
 
     def stream(environ, start_response):
@@ -216,30 +192,17 @@ def test_nginx_passes_a_stream_on_as_it_comes(nginx_site, tmp_path):
     server = WSGIServer(("127.0.0.1", 0), stream, log=None)
     server.start()
     port = free_port()
-    conf = nginx_site(f"127.0.0.1:{server.server_port}", port)
-    process = subprocess.Popen([nginx, "-p", tmp_path, "-c", conf])
     try:
-        answer = _when_it_answers(f"http://127.0.0.1:{port}/", {"X-Forwarded-For": "203.0.113.9"})
-        lines = answer.iter_lines(chunk_size=1)
-        assert next(lines) == b"data: 127.0.0.1"
-        is_read.set()
-        assert list(lines) == [b"", b"data: [DONE]", b""]
-        answer.close()
+        with serving(tmp_path, port, deployed_site(f"127.0.0.1:{server.server_port}", port)):
+            claimed = {"X-Forwarded-For": "203.0.113.9"}
+            answer = requests.get(f"http://127.0.0.1:{port}/", headers=claimed, stream=True, timeout=10)
+            lines = answer.iter_lines(chunk_size=1)
+            assert next(lines) == b"data: 127.0.0.1"
+            is_read.set()
+            assert list(lines) == [b"", b"data: [DONE]", b""]
+            answer.close()
     finally:
-        process.terminate()
-        process.wait(10)
         server.stop()
-
-
-def _when_it_answers(url: str, headers: dict[str, str]) -> requests.Response:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            return requests.get(url, headers=headers, stream=True, timeout=10)
-        except requests.ConnectionError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
 
 
 def test_nginx_passes_a_body_as_large_as_we_take():

@@ -181,6 +181,8 @@ LOGS = Table(
     ),
     added_indexes=(
         Index("idx_logs_user_id_id", ("user_id", "id")),
+        Index("idx_logs_username_id", ("username", "id")),
+        Index("idx_logs_type_id", ("type", "id")),
         Index("idx_logs_request_id", ("request_id",)),
     ),
 )
@@ -321,8 +323,10 @@ def upgrade(role: str = "main") -> None:
         for column in columns:
             widen(connection, name, column)
     for name, indexes in LEFTOVERS.items():
-        for leftover in {index["name"] for index in inspect(connection).get_indexes(name)}.intersection(indexes):
-            drop_index(connection, name, leftover)
+        there = {index["name"] for index in inspect(connection).get_indexes(name)}
+        for index in indexes:
+            if index in there:
+                drop_index(connection, name, index)
     known = {name for (name,) in connection.exec_driver_sql("SELECT name FROM revisions")}
     for name in ("channels", "options", "accounts"):
         if name not in known:

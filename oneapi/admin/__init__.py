@@ -59,7 +59,7 @@ def init_app(app: Flask, config: Config) -> None:
     """Registers all pages; after the API, whose blueprints ask for no token."""
     panel.init_app(app)
     assets.init_app(app)
-    unguarded = [name for name in app.blueprints if name.startswith("api_") or name == "billing"]
+    unguarded = [name for name in app.blueprints if name.startswith("api_") or name in ("billing", "doctor")]
     security.init_app(app, unguarded)
     display.init_app(app)
     errors.init_app(app)

@@ -181,16 +181,16 @@ WORDS: dict[str, Words] = {
         "请将其部署得离程序更近：每个受限请求都要等待它。",
     ),
     "redis_evicts": Words(
-        "Redis forgets keys when its memory is full (maxmemory-policy {policy}): limits are then forgotten too.",
-        "Redis 内存满时会淘汰键（maxmemory-policy {policy}），限流计数也会丢失。",
-        "redis-cli config set maxmemory-policy volatile-ttl, and the same line in redis.conf; or more memory.",
-        "执行 redis-cli config set maxmemory-policy volatile-ttl 并写入 redis.conf；或增加内存。",
+        "Redis forgets keys when its memory is full (maxmemory-policy {policy}), limits among them.",
+        "Redis 内存满时会淘汰键（maxmemory-policy {policy}），限流计数也可能丢失。",
+        "redis-cli config set maxmemory-policy noeviction, and the same in redis.conf; or a Redis of its own.",
+        "执行 redis-cli config set maxmemory-policy noeviction 并写入 redis.conf；或使用单独的 Redis。",
     ),
     # ---- this machine ----
-    "folder": Words("{folder} can be written to ({use}).", "{folder} 可写（{use}）。"),
+    "folder": Words("{folder} can be written to.", "{folder} 可写。"),
     "folder_closed": Words(
-        "{folder} cannot be written to ({reason}); it is for {use}.",
-        "{folder} 不可写（{reason}），该文件夹用于{use}。",
+        "{folder} cannot be written to: {reason}.",
+        "{folder} 不可写：{reason}。",
         "chown it to the user whom the program runs as, or name another by {variable}.",
         "请将其所有者改为运行程序的用户，或用 {variable} 指定其他文件夹。",
     ),
@@ -229,6 +229,12 @@ WORDS: dict[str, Words] = {
         "无法访问 {url}：{reason}",
         "See that the program runs, that the proxy names its port, and that name and certificate are right.",
         "请确认程序在运行、反向代理端口正确、域名与证书有效。",
+    ),
+    "url_untried": Words(
+        "The way through {url} was not tried: {reason}",
+        "未能检查 {url}：{reason}",
+        "Set right what is said of the database first.",
+        "请先解决数据库方面的问题。",
     ),
     "url_not_ours": Words(
         "{url}/api/status is answered by something else (status {status}).",
@@ -273,36 +279,37 @@ WORDS: dict[str, Words] = {
     "stream_buffered": Words(
         "Streams are held back: events sent over {sent} s arrived within {received} s.",
         "流式回答被缓冲：{sent} 秒内发出的事件在 {received} 秒内一次性到达。",
-        "In the proxy: {nginx}\nand without proxy_ignore_headers for X-Accel-Buffering; "
+        "In the proxy:\n{nginx}\nand without proxy_ignore_headers for X-Accel-Buffering; "
         "a CDN must not buffer or cache /v1/.",
-        "在反向代理中设置：{nginx}\n并且不要用 proxy_ignore_headers 忽略 X-Accel-Buffering；CDN 不得缓冲或缓存 /v1/。",
+        "写入反向代理的 location 块：\n{nginx}\n"
+        "并且不要用 proxy_ignore_headers 忽略 X-Accel-Buffering；CDN 不得缓冲或缓存 /v1/。",
     ),
     "stream_by_header": Words(
         "The proxy buffers; streams pass only because the program asks it not to (X-Accel-Buffering).",
         "反向代理开启了缓冲；流式回答仅因程序的 X-Accel-Buffering 响应头才能通过。",
-        "In the proxy: {nginx}",
-        "在反向代理中设置：{nginx}",
+        "In the proxy:\n{nginx}",
+        "写入反向代理的 location 块：\n{nginx}",
     ),
     "gzip": Words("Streams are not compressed.", "流式回答未被压缩。"),
     "gzip_on": Words(
         "Streams are compressed ({encoding}): events wait until a block is full.",
         "流式回答被压缩（{encoding}），事件会等到凑满一块才发出。",
-        "In the proxy: {nginx}\nor take text/event-stream out of gzip_types; in a CDN, no compression for /v1/.",
-        "在反向代理中设置：{nginx}\n或从 gzip_types 中去掉 text/event-stream；CDN 请对 /v1/ 关闭压缩。",
+        "In the proxy:\n{nginx}\nor take text/event-stream out of gzip_types; in a CDN, no compression for /v1/.",
+        "写入反向代理的 location 块：\n{nginx}\n或从 gzip_types 中去掉 text/event-stream；CDN 请对 /v1/ 关闭压缩。",
     ),
     "idle": Words("A silence of {seconds} s is borne.", "可承受 {seconds} 秒无数据。"),
     "idle_cut": Words(
         "A connection that is silent is cut after {after} s; models may think longer.",
         "连接静默 {after} 秒后即被切断；模型思考的时间可能更长。",
-        "In the proxy: {nginx}\nCDNs have limits of their own (Cloudflare: 100 s).",
-        "在反向代理中设置：{nginx}\nCDN 另有自己的限制（Cloudflare 为 100 秒）。",
+        "In the proxy:\n{nginx}\nCDNs have limits of their own (Cloudflare: 100 s).",
+        "写入反向代理的 location 块：\n{nginx}\nCDN 另有自己的限制（Cloudflare 为 100 秒）。",
     ),
     "body": Words("A request of {mb} MB arrives.", "{mb} MB 的请求可以到达。"),
     "body_limited": Words(
         "A request of {mb} MB is refused by the proxy ({reason}): images and long prompts fail.",
         "{mb} MB 的请求被反向代理拒绝（{reason}），图片与长提示会失败。",
-        "In the proxy: {nginx}",
-        "在反向代理中设置：{nginx}",
+        "In the proxy:\n{nginx}",
+        "写入反向代理的 location 块：\n{nginx}",
     ),
     "address": Words(
         "The program sees clients' addresses; this one is {client}.", "程序能看到客户端地址，当前为 {client}。"
@@ -314,14 +321,15 @@ WORDS: dict[str, Words] = {
     "address_hidden": Words(
         "The proxy does not say whose requests it passes on: all seem to come from {peer}, and share its limits.",
         "反向代理未告知客户端地址：所有请求看似都来自 {peer}，并共用其限流。",
-        "In the proxy: {nginx}",
-        "在反向代理中设置：{nginx}",
+        "In the proxy:\n{nginx}",
+        "写入反向代理的 location 块：\n{nginx}",
     ),
-    "address_forged": Words(
-        "The proxy passes on what clients claim to be their address (X-Forwarded-For): limits can be evaded.",
-        "反向代理原样转发客户端自称的地址（X-Forwarded-For），限流可被绕过。",
-        "In the proxy: {nginx}",
-        "在反向代理中设置：{nginx}",
+    "address_claimed": Words(
+        "The proxy leaves X-Forwarded-For as clients send it: whoever sends one chooses his own address, and evades"
+        " limits; all others seem to come from {peer}, and share them.",
+        "反向代理未设置 X-Forwarded-For：客户端可以伪造地址绕过限流，其余请求看似都来自 {peer}，并共用其限流。",
+        "In the proxy:\n{nginx}",
+        "写入反向代理的 location 块：\n{nginx}",
     ),
     "proxy_untrusted": Words(
         "The proxy's address {peer} is not in TRUSTED_PROXIES: what it says of clients is not believed.",
@@ -332,19 +340,19 @@ WORDS: dict[str, Words] = {
     "scheme_hidden": Words(
         "The program takes https for {scheme}: links and sign-in with third parties go wrong.",
         "程序把 https 当成了 {scheme}，链接与第三方登录会出错。",
-        "In the proxy: {nginx}",
-        "在反向代理中设置：{nginx}",
+        "In the proxy:\n{nginx}",
+        "写入反向代理的 location 块：\n{nginx}",
     ),
     "host_hidden": Words(
         "The program is told the host {seen} instead of {host}.",
         "程序收到的主机名是 {seen}，而不是 {host}。",
-        "In the proxy: {nginx}",
-        "在反向代理中设置：{nginx}",
+        "In the proxy:\n{nginx}",
+        "写入反向代理的 location 块：\n{nginx}",
     ),
     "http10": Words(
         "The proxy speaks {protocol} to the program: every request makes a new connection.",
         "反向代理以 {protocol} 连接程序，每个请求都要新建连接。",
-        "In the proxy: {nginx}",
-        "在反向代理中设置：{nginx}",
+        "In the proxy:\n{nginx}",
+        "写入反向代理的 location 块：\n{nginx}",
     ),
 }

@@ -24,8 +24,9 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from oneapi.config import Config, ConfigError
-from oneapi.database import logs_url, main_url, unpooled_engine
+from oneapi.database import main_url
 from oneapi.services import bootstrap, database_checks, digests, upgrade_plan
+from oneapi.services.database_checks import reading
 from oneapi.services.digests import Digests
 from oneapi.services.findings import Finding, fault, has_fault, ok, print_all
 from oneapi.services.upgrade_plan import Plan
@@ -68,7 +69,7 @@ def survey(config: Config, saved: _Saved | None = None) -> list[Survey]:
     """
     found = []
     try:
-        for role, url in _urls(config).items():
+        for role, url in database_checks.urls(config).items():
             like = None if saved is None else saved.get(role, {})
             look = _survey_file if url.get_backend_name() == "sqlite" else _survey_server
             found.append(look(url, config, role, like))
@@ -77,12 +78,8 @@ def survey(config: Config, saved: _Saved | None = None) -> list[Survey]:
     return found
 
 
-def _urls(config: Config) -> dict[str, URL]:
-    return {"main": main_url(config)} | ({"logs": logs_url(config)} if config.log_sql_dsn.strip() else {})
-
-
 def _survey_server(url: URL, config: Config, role: str, like: Digests | None) -> Survey:
-    with _reading(url, config) as connection:
+    with reading(url, config) as connection:
         return _look(connection, config, role, _place(url), like)
 
 
@@ -99,7 +96,7 @@ def _survey_file(url: URL, config: Config, role: str, like: Digests | None) -> S
         copy = Path(folder) / "copy.db"
         _copy(path, copy)
         copied = replace(config, sql_dsn="", log_sql_dsn="", sqlite_path=str(copy), node_type="master")
-        with _reading(main_url(copied), copied) as connection:
+        with reading(main_url(copied), copied) as connection:
             looked = _look(connection, config, role, str(path), like)
         return replace(looked, findings=(*looked.findings, *_upgrade(copied, role, looked.digests)))
 
@@ -124,7 +121,7 @@ def _upgrade(config: Config, role: str, before: Digests) -> Iterator[Finding]:
     except (SQLAlchemyError, bootstrap.NotReady, ConfigError) as error:
         yield fault(role, "upgrade_fails", reason=str(getattr(error, "orig", None) or error))
         return
-    with _reading(main_url(config), config) as connection:
+    with reading(main_url(config), config) as connection:
         yield from _compared(role, before, digests.take(connection, before))
 
 
@@ -137,22 +134,6 @@ def _silence() -> Iterator[None]:
         yield
     finally:
         logging.disable(level)
-
-
-@contextmanager
-def _reading(url: URL, config: Config) -> Iterator[Connection]:
-    """A connection on which nothing can be written, and whose statements all see the same moment."""
-    engine = unpooled_engine(url, config)
-    with engine.connect() as connection:
-        match engine.dialect.name:
-            case "mysql":
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
-                connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
-                connection.rollback()
-            case "postgresql":
-                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        with connection.begin():
-            yield connection
 
 
 def _look(connection: Connection, config: Config, role: str, place: str, like: Digests | None) -> Survey:

@@ -1,13 +1,32 @@
-"""Checks of a database, for check-db and doctor alike: version, rights, character sets, duplicates. They only read."""
+"""Checks of a database, for check-db and doctor alike: version, rights, character sets, duplicates, the clock.
+
+They only read, on a connection that could do nothing else.
+"""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, column, func, inspect, select, table, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    NullPool,
+    column,
+    create_engine,
+    func,
+    inspect,
+    select,
+    table,
+    text,
+)
 
+from oneapi.config import Config
+from oneapi.database import logs_url, main_url, unpooled_engine
 from oneapi.models import Option
 from oneapi.options import Options
 from oneapi.services import bootstrap, upgrade_plan
@@ -18,6 +37,38 @@ _OLDEST = {"MySQL": (5, 7), "MariaDB": (10, 3), "PostgreSQL": (10,), "SQLite": (
 _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX")
 _SHOWN = 10
 _CLOCK_S = 2.0
+_CLOCK_FAULT_S = 30.0
+
+
+def urls(config: Config) -> dict[str, URL]:
+    """Where the databases are, by what they serve as: "main", and "logs" where those are apart. Raises ConfigError."""
+    return {"main": main_url(config)} | ({"logs": logs_url(config)} if config.log_sql_dsn.strip() else {})
+
+
+def engine_for_reading(url: URL, config: Config) -> Engine:
+    """The database, for one look. An SQLite file is opened for reading alone: as the program opens it, it would be
+    changed to WAL, and made where it is missing.
+    """
+    if url.get_backend_name() != "sqlite":
+        return unpooled_engine(url, config)
+    readable = url.set(database=f"file:{quote(url.database or '')}", query={"mode": "ro", "uri": "true"})
+    return create_engine(readable, poolclass=NullPool, hide_parameters=True)
+
+
+@contextmanager
+def reading(url: URL, config: Config) -> Iterator[Connection]:
+    """A connection on which nothing can be written, and whose statements all see the same moment."""
+    engine = engine_for_reading(url, config)
+    with engine.connect() as connection:
+        match engine.dialect.name:
+            case "mysql":
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+                connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
+                connection.rollback()
+            case "postgresql":
+                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with connection.begin():
+            yield connection
 
 
 def product(connection: Connection) -> tuple[str, str]:
@@ -179,24 +230,28 @@ def option_values(connection: Connection, subject: str) -> Iterator[Finding]:
 # ---- the server ----
 
 
-def clock(engine: Engine, subject: str) -> Iterator[Finding]:
+def clock(connection: Connection, subject: str, now: Callable[[], float] = time.time) -> Iterator[Finding]:
     """Whether the server's clock and ours agree, to within the time that asking takes."""
     statement = {
         "mysql": "SELECT UNIX_TIMESTAMP(NOW(6))",
         "postgresql": "SELECT extract(epoch FROM clock_timestamp())",
-    }.get(engine.dialect.name)
+    }.get(connection.dialect.name)
     if statement is None:
         return
-    with engine.connect() as connection:
-        connection.execute(text("SELECT 1"))
-        asked_s = time.time()
-        told_s = float(connection.scalar(text(statement)) or 0)
-        answered_s = time.time()
+    asked_s = now()
+    told_s = float(connection.scalar(text(statement)) or 0)
+    answered_s = now()
     apart_s = max(asked_s - told_s, told_s - answered_s, 0.0)
     if apart_s < _CLOCK_S:
         yield ok(subject, "clock")
     else:
-        yield (fault if apart_s >= 30 else warning)(subject, "clock_differs", seconds=round(apart_s))
+        yield (fault if apart_s >= _CLOCK_FAULT_S else warning)(subject, "clock_differs", seconds=round(apart_s))
+
+
+def journal(connection: Connection, subject: str) -> Iterator[Finding]:
+    if connection.dialect.name == "sqlite":
+        mode = connection.scalar(text("PRAGMA journal_mode"))
+        yield ok(subject, "sqlite_wal") if mode == "wal" else warning(subject, "sqlite_no_wal", mode=mode)
 
 
 def connections(connection: Connection, subject: str, wanted: int) -> Iterator[Finding]:

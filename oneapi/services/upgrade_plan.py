@@ -6,15 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic.script import Script
 from sqlalchemy import Connection, func, inspect, select
 from sqlalchemy.engine import Inspector
 
 from oneapi.config import Config
 from oneapi.models import Opening, Option, User, ddl
 from oneapi.services import bootstrap, steps
+
+if TYPE_CHECKING:
+    from alembic.script import Script
 
 # What came with which version of One API, newest first. Source: spec management.md §1.6.
 _CAME_WITH = (

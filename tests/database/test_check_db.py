@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from oneapi.config import Config
 from oneapi.database import main_url, open_databases, unpooled_engine
 from oneapi.models import Log, Opening, Option
-from oneapi.services import check_db, database_checks
+from oneapi.services import database_checks
 from oneapi.services.bootstrap import prepare
 from oneapi.services.check_db import Survey, check_db_command, survey
 from oneapi.services.upgrade_plan import Plan
@@ -303,13 +303,11 @@ def test_grants_of_mysql_are_understood(grants: list[str], rights: set[str], has
     assert database_checks.granted_in(grants, "one_api") == (rights, has_roles)
 
 
-@pytest.mark.parametrize("kind", ["mariadb", "postgres"])
-def test_nothing_can_be_written_while_it_looks(kind: str, request: pytest.FixtureRequest) -> None:
-    database = request.getfixturevalue(kind).fresh()
+def test_nothing_can_be_written_while_it_looks(database: FreshDatabase) -> None:
     prepare(database.config())
     with (
         pytest.raises(DBAPIError, match=r"(?i)read.only"),
-        check_db._reading(database.url, database.config()) as connection,
+        database_checks.reading(database.url, database.config()) as connection,
     ):
         connection.execute(insert(Option).values(key="Notice", value="x"))
 
