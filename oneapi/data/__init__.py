@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,9 @@ def load_prices() -> BuiltinPrices:
     """The built-in price lists; read once."""
     ratios = _read("model_ratios.json")
     completion = _read("completion_ratios.json")
-    columns = {name: parse_columns(entry) for name, entry, _ in _entries(_read("model_prices.json"))}
+    columns = {
+        name: _in_usd(parse_columns(entry), factor) for name, entry, factor in _entries(_read("model_prices.json"))
+    }
     model_ratios = {name: parse_number(value) * factor for name, value, factor in _entries(ratios)}
     unknown = {name: priced for name, priced in columns.items() if name not in model_ratios}
     return BuiltinPrices(
@@ -50,11 +53,18 @@ def _read(name: str) -> dict[str, Any]:
     return parsed
 
 
-def _entries(listed: dict[str, Any]) -> list[tuple[str, Any, int]]:
+def _entries(listed: dict[str, Any]) -> list[tuple[str, Any, Decimal]]:
     """Name, value and the block's factor of each entry."""
     return [
-        (name, value, block.get("factor", 1)) for block in listed["blocks"] for name, value in block["entries"].items()
+        (name, value, Decimal(block.get("factor", 1)))
+        for block in listed["blocks"]
+        for name, value in block["entries"].items()
     ]
+
+
+def _in_usd(columns: Columns, factor: Decimal) -> Columns:
+    per_unit = {unit: price * factor for unit, price in columns.per_unit.items()}
+    return replace(columns.times(factor), per_unit=per_unit)
 
 
 def _completions(columns: Mapping[str, Columns]) -> dict[str, Decimal]:

@@ -27,18 +27,18 @@ Json = Mapping[str, Any]
 
 @dataclass(slots=True, kw_only=True)
 class PublicList:
-    """What a list says: prices by model, why some models' cannot be used, and which kinds of price were passed over."""
+    """What a list says: prices by model, why some cannot be used, and which prices of a model were not taken."""
 
     format: Format
     prices: dict[str, Columns] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
-    not_taken: set[str] = field(default_factory=set)
+    not_taken: dict[str, set[str]] = field(default_factory=dict)
 
     def read(self, rows: Iterable[tuple[str, Json]], columns: Callable[[Json, set[str]], Columns]) -> PublicList:
         """Takes in the entry of each model."""
         for model, entry in rows:
             try:
-                self.prices[model] = columns(entry, self.not_taken)
+                self.prices[model] = columns(entry, self.not_taken.setdefault(model, set()))
             except ValueError as error:
                 self.unusable[model] = str(error)
         return self
@@ -96,6 +96,7 @@ _LITELLM_UNITS: Mapping[str, Mapping[str, str]] = {
     "rerank": {"input_cost_per_query": "search_units"},
 }
 _LITELLM_SEARCH = "search_context_cost_per_query"
+_LITELLM_TIERS = "tiered_pricing"
 _LITELLM_LONG = re.compile(r"(.+)_above_(\d+)k_tokens")
 
 
@@ -115,7 +116,7 @@ def _litellm_columns(entry: Json, not_taken: set[str]) -> Columns:
     per_unit: dict[str, Decimal] = {}
     longer: dict[int, dict[str, Decimal]] = {}
     for key, value in entry.items():
-        if "cost" not in key or not value:
+        if ("cost" not in key and key != _LITELLM_TIERS) or not value:
             continue
         long = _LITELLM_LONG.fullmatch(key)
         if key in _LITELLM_TOKENS:
@@ -127,9 +128,20 @@ def _litellm_columns(entry: Json, not_taken: set[str]) -> Columns:
                 per_unit["searches"] = parse_number(price)
         elif long and long[1] in _LITELLM_TOKENS:
             longer.setdefault(int(long[2]) * 1000, {})[_LITELLM_TOKENS[long[1]]] = _million(value)
+        elif key == _LITELLM_TIERS and isinstance(value, list):
+            for start, tier in map(_litellm_tier, value):
+                (longer.setdefault(start, {}) if start else tokens).update(tier)
         else:
             not_taken.add(key)
     return _columns(tokens, per_unit, longer, is_free=entry.get("input_cost_per_token") == 0)
+
+
+def _litellm_tier(tier: object) -> tuple[int, dict[str, Decimal]]:
+    """The length of prompts from which a tier's prices hold, and these. Raises ValueError."""
+    if not isinstance(tier, dict) or not isinstance(tier.get("range"), list) or not tier["range"]:
+        raise ValueError("has tiers that cannot be read")
+    prices = {column: _million(tier[key]) for key, column in _LITELLM_TOKENS.items() if tier.get(key)}
+    return int(parse_number(tier["range"][0])), prices
 
 
 # ---- OpenRouter ----

@@ -12,6 +12,7 @@ import pytest
 import oneapi.data
 from oneapi.columns import Columns, parse_columns, parse_number, parse_price_table, render_price_table
 from oneapi.data import load_prices, price_option_texts
+from oneapi.relay import adaptors
 from oneapi.relay.pricelist import BuiltinPrices, CompletionRule, Price, PriceList, Ratios, as_option
 
 DATA = Path(oneapi.data.__file__).parent
@@ -99,6 +100,20 @@ def test_every_built_in_price_is_a_price() -> None:
             assert longer.input > price.input
 
 
+def test_every_default_model_has_a_price_or_it_is_said_why_not() -> None:
+    left_out = {*json.loads((DATA / "model_ratios.json").read_text())["left_out"]}
+    for group in json.loads((DATA / "model_prices.json").read_text())["left_out"]:
+        assert group["reason"].endswith(".")
+        left_out.update(group["models"])
+    unpriced = {
+        model
+        for channel_type, adaptor in adaptors.load().items()
+        for model in adaptor.models
+        if found(model, channel_type).is_default
+    }
+    assert unpriced == left_out
+
+
 def test_no_model_is_listed_twice() -> None:
     for name in ("model_ratios.json", "model_prices.json"):
         blocks = json.loads((DATA / name).read_text())["blocks"]
@@ -126,6 +141,9 @@ def test_columns_of_one_apis_models_are_multiples_of_their_ratio() -> None:
         ("grok-4", "3", "0.75", "15"),
         ("deepseek-v3.2", "0.28", None, "0.42"),
         ("gpt-4o", "5", "2.5", "20"),
+        ("claude-haiku-5-5", "0.1", "0.01", "0.5"),
+        ("ernie-4.0-8k", "4.26", None, "12.78"),
+        ("doubao-seed-1-6-251015", "0.1136", None, "1.136"),
         ("claude-3-5-sonnet-20241022", "3", "0.3", "15"),
     ],
 )

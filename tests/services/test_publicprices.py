@@ -32,6 +32,10 @@ LITELLM = """{
   "speaker": {"litellm_provider": "house", "mode": "audio_speech", "input_cost_per_character": 1.5e-05},
   "ranker": {"litellm_provider": "house", "mode": "rerank", "input_cost_per_query": 0.002},
   "gift": {"litellm_provider": "house", "mode": "chat", "input_cost_per_token": 0.0, "output_cost_per_token": 0.0},
+  "tiered": {"litellm_provider": "house", "mode": "chat", "tiered_pricing": [
+    {"range": [0, 32000.0], "input_cost_per_token": 1.2e-06, "output_cost_per_token": 6e-06},
+    {"range": [32000.0, 128000.0], "input_cost_per_token": 2.4e-06, "output_cost_per_token": 1.2e-05}]},
+  "torn": {"litellm_provider": "house", "mode": "chat", "tiered_pricing": [{"input_cost_per_token": 1.2e-06}]},
   "pixels": {"litellm_provider": "house", "mode": "image_generation", "input_cost_per_pixel": 1.9e-08},
   "odd": {"litellm_provider": "house", "mode": "chat", "input_cost_per_token": 0, "output_cost_per_token": 1e-06},
   "wrong": {"litellm_provider": "house", "mode": "chat", "input_cost_per_token": -1e-06}
@@ -72,13 +76,18 @@ def test_litellms_list_is_read() -> None:
         "speaker": priced(input=0, per_unit={"characters": 0.000015}),
         "ranker": priced(input=0, per_unit={"search_units": 0.002}),
         "gift": priced(input=0, output=0),
+        "tiered": priced(input=1.2, output=6, above=[{"input_tokens": 32000, "input": 2.4, "output": 12}]),
     }
     assert listed.unusable == {
+        "torn": "has tiers that cannot be read",
         "pixels": "has no price for anything that is counted here",
         "odd": "has a free input, so that its other prices could not be scaled",
         "wrong": "must be a number that is not negative",
     }
-    assert listed.not_taken == {"input_cost_per_image", "input_cost_per_token_batches", "input_cost_per_pixel"}
+    assert {model: kinds for model, kinds in listed.not_taken.items() if kinds} == {
+        "writer": {"input_cost_per_image", "input_cost_per_token_batches"},
+        "pixels": {"input_cost_per_pixel"},
+    }
 
 
 def test_of_one_provider_models_are_named_without_it() -> None:
@@ -106,7 +115,7 @@ def test_openrouters_list_is_read() -> None:
         "router/auto": "costs what the model costs that is chosen for a request",
         "house/odd": "must be a number, not 'cheap'",
     }
-    assert listed.not_taken == {"image"}
+    assert {model: kinds for model, kinds in listed.not_taken.items() if kinds} == {"house/seer": {"image"}}
 
 
 TABLES = {
