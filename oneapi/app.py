@@ -41,6 +41,7 @@ from oneapi.services.monitor import Monitor
 from oneapi.services.notify import Notifier
 from oneapi.services.oauth import Providers
 from oneapi.services.quota import Ledger
+from oneapi.services.refused import RefusedCalls
 from oneapi.services.reminders import Reminders
 from oneapi.services.rounds import Rounds
 from oneapi.services.snapshots import Snapshots
@@ -172,7 +173,12 @@ def _program(config: Config, databases: Databases) -> Program:
     )
 
     meter = Metrics(time.monotonic)
-    observers = [health.observe, meter.observe, Reminders(engine, lambda: snapshots.options, notifier).observe]
+    observers = [
+        health.observe,
+        meter.observe,
+        Reminders(engine, lambda: snapshots.options, notifier).observe,
+        RefusedCalls(engine, lambda: snapshots.options).observe,
+    ]
     if config.enable_metric:
         observers.append(_success_rate(config, monitor, snapshots).observe)
 

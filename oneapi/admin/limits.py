@@ -52,11 +52,11 @@ def told(limits: Limits) -> list[str]:
     """Each limit in a few words."""
     found = []
     if limits.requests_per_minute:
-        found.append(gettext("%(count)s requests a minute", count=count(limits.requests_per_minute)))
+        found.append(gettext("Requests a minute: %(count)s", count=count(limits.requests_per_minute)))
     if limits.tokens_per_minute:
-        found.append(gettext("%(count)s tokens a minute", count=count(limits.tokens_per_minute)))
+        found.append(gettext("Tokens a minute: %(count)s", count=count(limits.tokens_per_minute)))
     if limits.concurrency:
-        found.append(gettext("%(count)s calls at once", count=count(limits.concurrency)))
+        found.append(gettext("Calls at once: %(count)s", count=count(limits.concurrency)))
     if limits.budget is not None:
         quota = money(limits.budget.quota)
         match limits.budget.period:

@@ -27,7 +27,7 @@ def test_a_token_has_the_limits_that_were_typed_and_an_untouched_budget_stays(si
     (row,) = site.rows(Token, Token.user_id == mine.id)
     assert json.loads(row.limits) == {**COUNTS, "budget": {"period": "week", "quota": 2_500_000}}
     listed = page(mine, "/admin/token/")
-    for told in ("60 requests a minute", "5,000 tokens a minute", "4 calls at once", "$5.00 a week"):
+    for told in ("Requests a minute: 60", "Tokens a minute: 5,000", "Calls at once: 4", "$5.00 a week"):
         assert told in listed
     # A budget whose digits do not all stand in the box.
     site.set_options(QuotaPerUnit="700000")
@@ -81,9 +81,9 @@ def test_a_groups_limits_are_saved_told_and_go_with_it(site: Site) -> None:
     assert post(root, "/admin/group/limits", {"name": "vip", "concurrency": 9})["success"] is True
     held = site.program.snapshots.options.ext_group_limits
     assert held == {"gold": Limits(**COUNTS), "vip": Limits(concurrency=9)}
-    assert "4 calls at once" in page(root, "/admin/group/")
+    assert "Calls at once: 4" in page(root, "/admin/group/")
     member = site.user(group="vip")
-    assert "9 calls at once" in page(root, f"/admin/user/edit/{member.id}")
+    assert "Calls at once: 9" in page(root, f"/admin/user/edit/{member.id}")
     assert post(root, "/admin/group/limits", {"name": "gold", "concurrency": -1})["success"] is False
     assert post(root, "/admin/group/remove", {"name": "gold"})["success"] is True
     assert post(root, "/admin/group/limits", {"name": "vip"})["success"] is True
