@@ -43,6 +43,13 @@ COMMANDS: Mapping[str, Command] = {
         "oneapi.services.check_db:check_db_command", "Say what a start would add to a database; prove all else stays."
     ),
     "doctor": Command("oneapi.services.doctor:doctor_command", "Check the deployment, and say what to mend."),
+    "import-models": Command(
+        "oneapi.services.imports:import_models_command",
+        "Compare a channel's models with its provider's; --help says more.",
+    ),
+    "import-prices": Command(
+        "oneapi.services.imports:import_prices_command", "Compare prices with a public list; --help says more."
+    ),
     "channel-keys": Command(
         "oneapi.services.channel_keys:channel_keys_command", "Encrypt or decrypt channel keys; --help says more."
     ),
