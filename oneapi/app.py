@@ -124,9 +124,9 @@ def _settle_memory() -> None:
 
     By its defaults it costs a fifth of a busy worker's time. Reference counts free what a request leaves behind.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    gc.enable()  # wsgi.py has switched it off
 
 
 def _program(config: Config, databases: Databases) -> Program:

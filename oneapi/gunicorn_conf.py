@@ -14,7 +14,6 @@ import logging
 import os
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import traceback
@@ -28,6 +27,7 @@ from gunicorn.workers.base import Worker
 from gunicorn.workers.ggevent import GeventWorker
 
 from oneapi import journal
+from oneapi.cli import prepare
 from oneapi.config import PREPARED_BY, Config, ConfigError, read_dotenv
 
 _SQLITE_WORKERS = 2  # more only wait for each other's locks
@@ -107,12 +107,17 @@ def _raise_file_limit(connections: int) -> None:
 
 
 def _prepare_database() -> None:
-    path = os.pathsep.join([str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    prepared = subprocess.run(
-        [sys.executable, "-m", "oneapi", "prepare"], env={**os.environ, "PYTHONPATH": path}, check=False
-    )
-    if prepared.returncode:
-        sys.exit(prepared.returncode)  # it has said why
+    """In a fork, so that the master never loads the program: what workers share with it they could not unload."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = prepare(_config, ())
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status:
+        sys.exit(status if status > 0 else 1)  # it has said why
     os.environ[PREPARED_BY] = str(os.getpid())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import certifi
@@ -19,6 +20,7 @@ from oneapi.relay.transport.sockets import WOULD_BLOCK, Socket
 READ_BYTES = 65536
 _IDLE_S = 60.0  # below the 65 s and more that providers' load balancers keep an idle connection
 _MAX_IDLE = 1000  # per origin, so that the end of a burst does not leave thousands of sockets behind
+_FRESH_S = 0.1  # so soon nobody closes a connection, and one that is sent into a closed one is sent again (direct.py)
 _MIN_ATTEMPT_S = 3.0  # what one address is given, where a name has several: a lost SYN is sent again after one second
 # A TLS record holds at most 16 KiB: a read of that size says that more may be there, in plain or in TLS.
 _MORE_BYTES = 16384
@@ -42,8 +44,9 @@ class Limits:
     silence_s: float = 300.0
 
 
+@cache
 def tls_context() -> SSLContext:
-    """A context that verifies, by certifi's roots and the system's (an operator may have added his own there)."""
+    """The context that verifies, by certifi's roots and the system's (an operator may have added his own there)."""
     context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_default_certs()
     context.load_verify_locations(certifi.where())
@@ -98,9 +101,10 @@ class Pool:
     def take(self, origin: Origin) -> Connection | None:
         """An idle connection that is still good."""
         idle = self._idle.get(origin)
+        fresh_since = time.monotonic() - _FRESH_S
         while idle:
             connection = idle.pop()
-            if connection.is_usable():
+            if connection.idle_since > fresh_since or connection.is_usable():
                 return connection
             connection.close()
         return None
