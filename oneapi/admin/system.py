@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from flask import request
 from flask_babel import gettext, lazy_gettext
 from sqlalchemy import func, select
 
 from oneapi import __version__
 from oneapi.admin.view import ADMIN, SECTION_SITE, PanelView, engine, expose, now, options, program
+from oneapi.i18n.panel import language
 from oneapi.models import Channel, ChannelHealth, Hold, Lease, OutboxEntry
 from oneapi.relay import adaptors
 from oneapi.services.channels import AUTO_DISABLED
@@ -70,8 +72,16 @@ class SystemView(PanelView):
             waiting=waiting,
             adaptors=adaptors.load(),
             findings=self._findings(),
+            examined=self._examined() if "examined" in request.args else None,
             facts=self._facts(),
         )
+
+    def _examined(self) -> list[dict[str, str]]:
+        """What `oneapi doctor` finds on this machine; what is wrong comes first."""
+        from oneapi.services import doctor  # here, since few look, and seldom
+
+        found = sorted(doctor.examine(program().config), key=lambda finding: finding.level == "ok")
+        return [finding.as_json(language()) for finding in found]
 
     def _facts(self) -> list[tuple[str, str]]:
         config, databases = program().config, program().databases

@@ -53,6 +53,8 @@ def is_newest(connection: Connection) -> bool:
 
 def version_of(connection: Connection) -> Version:
     """How far this database has been migrated."""
+    if is_newest(connection):
+        return Version(step=newest(), is_newer=False, pending=())
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
