@@ -7,6 +7,7 @@ settlement. docs/style.md §3–4, docs/architecture.md §3–4.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ from oneapi.relay.attempts import Answer, Silence, Trial, Work
 from oneapi.relay.convert import ClientRequest
 from oneapi.relay.dialects import Dialect, dialect_of
 from oneapi.relay.exchange import Call, Exchange, Ports, Reply, Route, Settlement
+
+log = logging.getLogger(__name__)
 
 DRAIN_S = 30.0  # how long a stream is read on for its usage after its client left (option ExtAbortedStreamPolicy)
 _ROLE_ADMIN = 10
@@ -210,20 +213,24 @@ class _StreamBack:
             finish(exchange, ports)
             if stream.last:
                 yield stream.last
-        except (GatewayError, Draining) as error:
+        except (Exception, Draining) as error:
             if event := self._failed(error):
                 yield event
             else:
                 raise  # all that can tell a listener is a broken connection
 
-    def _failed(self, error: GatewayError | Draining) -> bytes:
+    def _failed(self, error: Exception | Draining) -> bytes:
         """The error event that ends the stream, its money settled; no success marker follows it."""
+        request_id = self.exchange.call.request_id
         self.exchange.error = error
         self._take_usage()
         finish(self.exchange, self.ports)
         if isinstance(error, Draining):
             error = GatewayError("This server is restarting; the answer could not be finished. Please send it again.")
-        return self.dialect.error_event(error, self.exchange.call.request_id)
+        elif not isinstance(error, GatewayError):
+            log.error("request %s failed in its stream", request_id, exc_info=error)
+            error = GatewayError("The gateway failed at this request; its log says why.")
+        return self.dialect.error_event(error, request_id)
 
     def close(self) -> None:
         """The end, however it came: the body sent, the client gone before or in the middle, the greenlet killed."""

@@ -240,6 +240,20 @@ def test_a_failure_after_content_is_an_error_event_and_charges_what_was_delivere
     assert verdict(exchange.error or exchange.attempts[-1].error, has_begun=True).blame == "count"
 
 
+def test_a_fault_of_our_own_in_a_stream_is_told_logged_and_settled(caplog: pytest.LogCaptureFixture) -> None:
+    world = World({1: [(200, SSE, ROLE, ONE, RuntimeError("a secret of ours"))]})
+    answer = ask(world, stream=True, model="gpt-3.5-turbo")
+    (event,) = answer.removeprefix(ROLE + ONE).strip().split(b"\n\n")
+    assert "request id: request-1" in json.loads(event.removeprefix(b"data: "))["error"]["message"]
+    assert b"secret" not in answer
+    (record,) = caplog.records
+    assert "request-1" in record.getMessage()
+    assert record.exc_info is not None
+    (settlement,) = world.settled
+    assert settlement.log is not None and settlement.log.completion_tokens == 2
+    assert '"error":"RuntimeError"' in (settlement.log.receipt or "")
+
+
 def test_what_came_in_one_read_with_an_error_is_still_the_clients() -> None:
     script = (200, SSE, ROLE, ONE, TWO + b'data: {"error": {"message": "no", "type": "server_error"}}\n\n')
     world = World({1: [script]})
