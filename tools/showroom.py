@@ -57,8 +57,8 @@ RESTS = (
 USERS = (
     ("ada", "Ada Lovelace", "ada@example.com", "vip", 12_345_678),
     ("xiaoming", "小明", "xiaoming@example.cn", "default", 830_000),
-    ("a-rather-long-user-name", "", "somebody.with.a.very.long.name@mail.example.com", "svip", 48_000_000),
-    ("spammer", "", "", "default", 5_000),
+    ("a-rather-long-user-name", "Bert", "somebody.with.a.very.long.name@mail.example.com", "svip", 48_000_000),
+    ("spammer", "spammer", "", "default", 5_000),
 )
 TOKEN_STATES: dict[str, dict[str, int]] = {
     "Only small models": {"status": 4, "remain_quota": 0},
@@ -78,8 +78,8 @@ OPTIONS = {
 def furnish(console: Console) -> Iterator[tuple[str, str]]:
     """Furnishes the site, and gives the name and the password of one who uses it."""
     with Obliging() as provider:
-        for name, type_, models, said, _ in CHANNELS:
-            console.channel(provider.url, name=name, type=type_, models=",".join(models), **said)
+        for number, (name, type_, models, said, _) in enumerate(CHANNELS):
+            console.channel(provider.url, name=name, type=type_, models=",".join(models), key=f"sk-{number}", **said)
         for name, value in OPTIONS.items():
             console.option(name, value)
         users = [user(console, *said) for said in USERS]

@@ -14,6 +14,7 @@ from typing import Any
 
 Json = dict[str, Any]
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-5", "gpt-5-mini", "o3", "text-embedding-3-small", "whisper-1")
 NOTHING: Mapping[str, str] = {}
 ECHOED = {
     "X-Kept": "1",
@@ -63,6 +64,10 @@ def _anthropic(body: Json) -> Json:
     return {**answer, "model": "claude", "usage": {"input_tokens": 7, "output_tokens": 3}}
 
 
+def _models(body: Json) -> Json:
+    return {"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]}
+
+
 ANSWERS = {
     "/chat/completions": _chat,
     "/completions": _completion,
@@ -76,6 +81,7 @@ ANSWERS = {
     "/moderations": _moderation,
     "/rerank": _ranking,
     "/messages": _anthropic,
+    "/models": _models,
 }
 
 

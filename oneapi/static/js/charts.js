@@ -52,10 +52,11 @@ function drawn(width, { labels, series, kind, format, least, summary }) {
   const picture = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": summary });
 
   for (let mark = 0; mark <= marks; mark++) {
+    if (mark && highest <= 0) break; // there is nothing to measure
     const value = mark * apart;
     picture.append(
       svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value), class: "chart-grid" }),
-      svg("text", { x: LEFT - 8, y: y(value) + 4, class: "chart-mark", "text-anchor": "end" }, format(value, apart)),
+      svg("text", { x: LEFT - 8, y: y(value) + 4, class: "chart-mark", "text-anchor": "end" }, highest > 0 ? format(value, apart) : format(0)),
     );
   }
   const every = Math.max(1, Math.ceil(labels.length / (inner / 64)));
