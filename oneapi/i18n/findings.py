@@ -242,6 +242,12 @@ WORDS: dict[str, Words] = {
         "Point the proxy at this program: proxy_pass http://127.0.0.1:3000;",
         "请让反向代理指向本程序：proxy_pass http://127.0.0.1:3000;",
     ),
+    "url_moved": Words(
+        "{url} sends everybody to {location}.",
+        "{url} 会跳转到 {location}。",
+        "Give the address that clients should use: --url",
+        "请用 --url 指定客户端实际使用的地址。",
+    ),
     "url": Words("{url} is version {version} of this program.", "{url} 为本程序 {version} 版。"),
     "url_other_version": Words(
         "{url} runs version {version}; this command is {ours}.",

@@ -70,7 +70,9 @@ def survey(config: Config, saved: _Saved | None = None) -> list[Survey]:
     found = []
     try:
         for role, url in database_checks.urls(config).items():
-            like = None if saved is None else saved.get(role, {})
+            if saved is not None and role not in saved:
+                raise CannotLook(f"the file says nothing of the database {role}")
+            like = None if saved is None else saved[role]
             look = _survey_file if url.get_backend_name() == "sqlite" else _survey_server
             found.append(look(url, config, role, like))
     except SQLAlchemyError as error:

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from oneapi import __version__
+from oneapi.config import VARIABLES
 from oneapi.services import probe_tickets
 from oneapi.services.findings import Finding, fault, ok, warning
 
@@ -32,11 +33,11 @@ NGINX: Mapping[str, tuple[str, ...]] = {
     "host": ("proxy_set_header Host $http_host;", "proxy_set_header X-Forwarded-Host $http_host;"),
     "http": ("proxy_http_version 1.1;", 'proxy_set_header Connection "";'),
 }
+CLAIMED = "203.0.113.77"  # an address that nobody has (RFC 5737)
 IDLE_S = 65.0  # more than the 60 s after which nginx cuts unless it is told otherwise
 
 _SUBJECT = "public address"
 _BODY_BYTES = 20 * 1024 * 1024
-_CLAIMED = "203.0.113.77"  # an address that nobody has (RFC 5737)
 _TIMEOUT_S = 20.0
 _READ_BYTES = 64 * 1024
 
@@ -50,6 +51,7 @@ class _Answer:
     status: int
     body: Any  # decoded JSON, None where it is none
     own_port: int  # of our end of the connection
+    location: str = ""  # where else it sends us
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,12 @@ def through(url: str, secret: str, *, idle_s: float, max_body_bytes: int, token:
         yield found
         if found.level == "fault":
             return
-        seen = site.ask("GET", f"{probe_tickets.PATH}/seen", {**ticket, "X-Forwarded-For": _CLAIMED})
+        seen = site.ask("GET", f"{probe_tickets.PATH}/seen", {**ticket, "X-Forwarded-For": CLAIMED})
         if seen.status != 200:
             yield _refused(seen)
             return
         yield ok(_SUBJECT, "installation")
-        yield from _seen(site, seen)
+        yield from judge(seen.body, host=site.host, is_tls=site.is_tls, own_port=seen.own_port)
         if token:
             yield _token(site, token)
         yield from _streams(site, ticket)
@@ -97,6 +99,8 @@ def through(url: str, secret: str, *, idle_s: float, max_body_bytes: int, token:
 
 
 def _status(url: str, answer: _Answer) -> Finding:
+    if answer.location:
+        return fault(_SUBJECT, "url_moved", url=url, location=answer.location)
     data = answer.body.get("data") if isinstance(answer.body, dict) else None
     if answer.status != 200 or not isinstance(data, dict) or "start_time" not in data:
         return fault(_SUBJECT, "url_not_ours", url=url, status=answer.status)
@@ -113,26 +117,27 @@ def _refused(answer: _Answer) -> Finding:
     return fault(_SUBJECT, "authorization_lost" if is_lost else "installation_other")
 
 
-def _seen(site: _Site, answer: _Answer) -> Iterator[Finding]:
-    """Whether the program learns who asks, by which scheme and host."""
-    seen = answer.body
-    forwarded = seen["forwarded_for"]
-    if seen["peer_port"] == answer.own_port:
-        yield ok(_SUBJECT, "address_direct", client=seen["peer"])
+def judge(seen: Mapping[str, Any], *, host: str, is_tls: bool, own_port: int) -> Iterator[Finding]:
+    """Whether the program learns who asks, by which scheme and host. `seen`: what arrived there (probes.py) of a
+    request to `host` that was sent from `own_port` and claimed an address that nobody has.
+    """
+    forwarded, peer = seen["forwarded_for"], seen["peer"]
+    if seen["peer_port"] == own_port:
+        yield ok(_SUBJECT, "address_direct", client=peer)
         return
     if not forwarded:
-        yield fault(_SUBJECT, "address_hidden", peer=seen["peer"], nginx=_lines("address"))
-    elif forwarded == _CLAIMED:
-        yield fault(_SUBJECT, "address_claimed", peer=seen["peer"], nginx=_lines("address"))
+        yield fault(_SUBJECT, "address_hidden", peer=peer, nginx=_lines("address"))
+    elif forwarded == CLAIMED:
+        yield fault(_SUBJECT, "address_claimed", peer=peer, nginx=_lines("address"))
     elif not seen["is_peer_trusted"]:
-        yield fault(_SUBJECT, "proxy_untrusted", peer=seen["peer"], networks=f"127.0.0.0/8,{seen['peer']}")
+        yield fault(_SUBJECT, "proxy_untrusted", peer=peer, networks=f"{VARIABLES['trusted_proxies'].example},{peer}")
         return  # so that nothing else that it says is believed either
     else:
         yield ok(_SUBJECT, "address", client=forwarded.rpartition(",")[2].strip())
-    if site.is_tls and seen["scheme"] != "https":
+    if is_tls and seen["scheme"] != "https":
         yield warning(_SUBJECT, "scheme_hidden", scheme=seen["scheme"], nginx=_lines("scheme"))
-    if seen["host"] != site.host:
-        yield warning(_SUBJECT, "host_hidden", seen=seen["host"], host=site.host, nginx=_lines("host"))
+    if seen["host"] != host:
+        yield warning(_SUBJECT, "host_hidden", seen=seen["host"], host=host, nginx=_lines("host"))
     if seen["protocol"] == "HTTP/1.0":
         yield warning(_SUBJECT, "http10", protocol=seen["protocol"], nginx=_lines("http"))
 
@@ -214,7 +219,8 @@ class _Site:
                     if body is None:
                         raise
                 response = connection.getresponse()
-                return _Answer(response.status, _decoded(response.read()), own_port)
+                location = response.headers.get("Location", "")
+                return _Answer(response.status, _decoded(response.read()), own_port, location)
             except (ConnectionError, HTTPException):
                 if body is None:
                     raise

@@ -348,6 +348,9 @@ def test_what_cannot_be_looked_at_has_a_status_of_its_own(
     (tmp_path / "other.json").write_text("[]")
     assert check_db_command(database.config(), ["--compare", str(tmp_path / "other.json")]) == 2
     assert "holds no digests" in capsys.readouterr().err
+    (tmp_path / "other.json").write_text('{"logs": {}}')
+    assert check_db_command(database.config(), ["--compare", str(tmp_path / "other.json")]) == 2
+    assert "says nothing of the database main" in capsys.readouterr().err
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 10, 0))
     assert check_db_command(database.config(), []) == 2
     assert "TMPDIR=" in capsys.readouterr().err

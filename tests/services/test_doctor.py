@@ -16,12 +16,13 @@ import pytest
 import redis
 from sqlalchemy import insert
 
-from oneapi.config import Config
+from oneapi.config import VARIABLES, Config
 from oneapi.database import main_url, unpooled_engine
 from oneapi.i18n.findings import WORDS
 from oneapi.models import Option
 from oneapi.services import bootstrap, database_checks, doctor
 from oneapi.services.findings import Finding
+from oneapi.services.proxy_checks import CLAIMED, judge
 from tests.servers import FreshDatabase, MariaDB, PostgreSQL, Redis, free_port, sqlite_database
 
 CHECKOUT = Path(__file__).parent.parent.parent
@@ -97,6 +98,12 @@ def test_connections_that_the_server_does_not_allow_are_warned_of(config: Config
     bootstrap.prepare(on_server)
     finding = found(on_server)["connections_few"]
     assert (finding.level, finding.values) == ("warning", {"allowed": 500, "wanted": 40_000})
+
+
+def test_database_that_is_too_old_is_found(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(database_checks._OLDEST, "SQLite", (99, 1))
+    finding = found(config)["version_too_old"]
+    assert (finding.level, finding.values["least"]) == ("fault", "99.1")
 
 
 def test_option_that_cannot_be_read_is_warned_of(config: Config) -> None:
@@ -192,6 +199,43 @@ def test_redis_that_is_away_is_told_without_its_password(config: Config, address
     finding = found(replace(config, redis_conn_string=address.format(port=free_port())))["redis_away"]
     assert finding.level == "fault"
     assert "geheim" not in finding.text()
+
+
+# ---- what arrives behind a proxy ----
+
+
+@pytest.mark.parametrize(
+    ("seen", "findings"),
+    [
+        ({"peer_port": 4711}, {"address_direct": "ok"}),
+        ({}, {"address": "ok"}),
+        ({"forwarded_for": f"{CLAIMED}, 198.51.100.7"}, {"address": "ok"}),
+        ({"forwarded_for": ""}, {"address_hidden": "fault"}),
+        ({"forwarded_for": CLAIMED}, {"address_claimed": "fault"}),
+        ({"is_peer_trusted": False, "scheme": "http"}, {"proxy_untrusted": "fault"}),
+        ({"scheme": "http"}, {"address": "ok", "scheme_hidden": "warning"}),
+        ({"host": "127.0.0.1:3000"}, {"address": "ok", "host_hidden": "warning"}),
+        ({"protocol": "HTTP/1.0"}, {"address": "ok", "http10": "warning"}),
+    ],
+)
+def test_what_a_proxy_says_of_a_request_is_judged(seen: dict[str, Any], findings: dict[str, str]) -> None:
+    arrived = {
+        "peer": "192.0.2.1",
+        "peer_port": 1,
+        "is_peer_trusted": True,
+        "forwarded_for": "198.51.100.7",
+        "scheme": "https",
+        "host": "api.example.com",
+        "protocol": "HTTP/1.1",
+    }
+    judged = list(judge(arrived | seen, host="api.example.com", is_tls=True, own_port=4711))
+    assert {finding.key: finding.level for finding in judged} == findings
+    for finding in judged:
+        assert "{" not in finding.text() + finding.cure("zh")
+        if finding.key == "address":
+            assert finding.values["client"] == "198.51.100.7"
+        if finding.key == "proxy_untrusted":
+            assert finding.cure() == f"TRUSTED_PROXIES={VARIABLES['trusted_proxies'].example},192.0.2.1"
 
 
 # ---- the command ----

@@ -43,16 +43,18 @@ class Proxies:
     silent: str
     keyless: str
     nothing: str
+    moved: str
 
 
 @pytest.fixture(scope="module")
 def proxies(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxies]:
     backend = gateway.base_url.removeprefix("http://")
-    ports = [free_port() for _ in range(5)]
+    ports = [free_port() for _ in range(6)]
     sites = [deployed_site(backend, ports[0])]
     for port, lines in zip(ports[1:4], (BAD, SILENT, KEYLESS), strict=True):
         sites.append(f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://{backend}; {lines} }} }}")
     sites.append(f"server {{ listen 127.0.0.1:{ports[4]}; return 200 'It works!'; }}")
+    sites.append(f"server {{ listen 127.0.0.1:{ports[5]}; return 301 https://api.example.com$request_uri; }}")
     with serving(tmp_path_factory.mktemp("nginx"), ports[0], *sites):
         yield Proxies(*(f"http://127.0.0.1:{port}" for port in ports))
 
@@ -118,7 +120,9 @@ def test_buffering_that_only_our_header_prevents_is_warned_of(proxies: Proxies, 
     assert "idle" not in found
 
 
-@pytest.mark.parametrize(("proxy", "key"), [("keyless", "authorization_lost"), ("nothing", "url_not_ours")])
+@pytest.mark.parametrize(
+    ("proxy", "key"), [("keyless", "authorization_lost"), ("nothing", "url_not_ours"), ("moved", "url_moved")]
+)
 def test_what_stops_every_request_is_told_alone(proxies: Proxies, secret: str, proxy: str, key: str) -> None:
     found = through(getattr(proxies, proxy), secret)
     assert {name for name, level in levels(found).items() if level != "ok"} == {key}
