@@ -225,7 +225,7 @@ def main() -> None:
         "# What was measured",
         "",
         f"Written by `bench/run.py` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; Python {platform.python_version()}, "
-        f"{os.cpu_count()} cores, {_processor()}. The first server of each table is the base of the ratios (×).",
+        f"{os.cpu_count()} cores, {processor()}. The first server of each table is the base of the ratios (×).",
         "One worker on one core, billing on, SQLite with `synchronous=FULL`. `cpu_us_each` is CPU per request, or per",
         "streamed chunk with the stream's own set-up shared out.",
         "",
@@ -282,7 +282,7 @@ def main() -> None:
     print(text)
 
 
-def _processor() -> str:
+def processor() -> str:
     found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return found[1] if found else platform.machine()
 

@@ -301,7 +301,7 @@ class StreamParser(ShapedParser):
                 self._id = body.get("id")
                 return self.feed_chunk(self._told({}))
             case "conversation.message.delta" if body.get("type") == "answer":
-                return self._continued(body) or self.feed_chunk(self._told(self._said(body)))
+                return self.feed_chunk(self._told(self._said(body)))
             case "conversation.message.completed" if self._is_new_answer(body):
                 return self.feed_chunk(self._told(self._said(body)))
             case "conversation.chat.completed":
@@ -311,14 +311,6 @@ class StreamParser(ShapedParser):
             case "conversation.chat.failed" | "conversation.chat.requires_action" | "conversation.chat.canceled":
                 raise _failure(body)
         return ()
-
-    def _continued(self, message: Json) -> Iterable[ir.Event]:
-        """More of the message that was spoken last, where it is text alone."""
-        text = message.get("content")
-        is_same = bool(self._begun) and self._begun[-1] == message.get("id")
-        return (
-            self.continued(text) if is_same and isinstance(text, str) and not message.get("reasoning_content") else ()
-        )
 
     def _is_new_answer(self, message: Json) -> bool:
         return message.get("type") == "answer" and message.get("id") not in self._begun

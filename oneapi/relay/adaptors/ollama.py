@@ -222,23 +222,9 @@ class StreamParser(ShapedParser):
         if not frame.data or self.is_done:
             return ()
         body = loads(frame.data)
-        if (text := _text_alone(body)) and (events := self.continued(text)):
-            return events
         chunk = _chunk(body)
         self.is_done = body.get("done") is True
         return self.feed_chunk(chunk)
-
-
-_TEXT_ALONE = ({"role", "content"}, {"content"})
-
-
-def _text_alone(body: Json) -> str:
-    """The text of a line that says nothing else; "" for any other."""
-    message = body.get("message")
-    if body.get("done") is not False or "logprobs" in body or "error" in body or not isinstance(message, dict):
-        return ""
-    text = message.get("content")
-    return text if isinstance(text, str) and message.keys() in _TEXT_ALONE else ""
 
 
 def _chunk(body: Json) -> Json:

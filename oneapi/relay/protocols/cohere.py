@@ -257,8 +257,6 @@ class StreamParser(ShapedParser):
         event = loads(frame.data)
         if "type" not in event and (error := error_in(event)) is not None:
             raise error
-        if (text := _text_alone(event)) and (events := self.continued(text)):
-            return events
         chunk = self._chunk(event)
         return self.feed_chunk(chunk) if chunk else ()
 
@@ -290,17 +288,6 @@ class StreamParser(ShapedParser):
 
     def _told(self, delta: Mapping[str, Any], reason: str | None = None) -> Json:
         return {"id": self._id, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
-
-
-def _text_alone(event: Json) -> str:
-    """The text of an event that goes on with one; "" for any other."""
-    if event.get("type") != "content-delta":
-        return ""
-    try:
-        text = event["delta"]["message"]["content"]["text"]
-    except (KeyError, TypeError):
-        return ""
-    return text if isinstance(text, str) else ""
 
 
 def _content_delta(piece: Json) -> Json:

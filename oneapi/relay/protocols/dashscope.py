@@ -206,23 +206,19 @@ def _chunk(body: Json, *, is_cited: bool = False) -> Json:
 
 def _choice(choice: Json, sources: list[Json]) -> Json:
     reason, message = choice.get("finish_reason"), choice.get("message")
-    delta: Json = dict(message) if isinstance(message, dict) else {}
-    match delta.get("content"):
-        case [{"text": str(text), **rest}] if not rest:
-            delta["content"] = text
-        case list(pieces):
-            links = [
-                piece["image"] for piece in pieces if isinstance(piece, dict) and isinstance(piece.get("image"), str)
-            ]
-            if links:
-                delta["images"] = [{"image_url": {"url": link}} for link in links]
+    delta: Json = message if isinstance(message, dict) else {}
+    if isinstance(pieces := delta.get("content"), list):
+        links = [piece["image"] for piece in pieces if isinstance(piece, dict) and isinstance(piece.get("image"), str)]
+        if links:
+            delta = {**delta, "images": [{"image_url": {"url": link}} for link in links]}
     if sources:
-        delta["annotations"] = sources
-    found: Json = {"delta": delta, "finish_reason": None if reason == "null" else reason}
-    for name in ("index", "logprobs"):
-        if name in choice:
-            found[name] = choice[name]
-    return found
+        delta = {**delta, "annotations": sources}
+    return {
+        "index": choice.get("index"),
+        "delta": delta,
+        "logprobs": choice.get("logprobs"),
+        "finish_reason": None if reason == "null" else reason,
+    }
 
 
 # ---- codecs ----

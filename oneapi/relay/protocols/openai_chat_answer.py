@@ -128,8 +128,15 @@ class StreamParser:
 
     def more_of(self, chunk: Json) -> ir.Delta | None:
         """The event of a chunk that merely goes on with what was said last; None for any other."""
-        said = _said_alone(chunk)
-        return None if said is None else self.continued(*said)
+        name, value = _said_alone(chunk)
+        if isinstance(value, str):
+            return self._continued(value, _KINDS.get(name, ""))
+        if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+            if name == "tool_calls":
+                return self._continued_call(value[0])
+            if name == "content":
+                return self._continued(*_content_piece(value[0]))
+        return None
 
     def _read(self, chunk: Json) -> Iterator[ir.Event]:
         choices = chunk.get("choices")
@@ -154,12 +161,25 @@ class StreamParser:
                 number = index if isinstance(index, int) else position
                 yield from self._feed_choice(number, choice)
 
-    def continued(self, text: str, kind: str = "text") -> ir.Delta | None:
+    def _continued(self, text: str, kind: str) -> ir.Delta | None:
         """More of the first choice's text, or reasoning, where that is what was said last; None where it is not."""
         choice = self._choices.get(0)
         if not text or choice is None or choice.current is None or choice.current[0] != kind or choice.logprobs:
             return None
         return ir.Delta(choice.current[1], text)
+
+    def _continued_call(self, call: Json) -> ir.Delta | None:
+        """More of the arguments of a call that the first choice has begun; None where the piece says anything else."""
+        choice, function = self._choices.get(0), call.get("function")
+        text = function.get("arguments") if isinstance(function, dict) and "custom" not in call else None
+        if choice is None or not isinstance(text, str) or not text:
+            return None
+        name, place = call.get("id"), call.get("index")
+        if name:
+            index = choice.calls.get(name) if isinstance(name, str) else None
+        else:
+            index = choice.calls.get(place) if isinstance(place, int) else None
+        return None if index is None else ir.Delta(index, text)
 
     def _feed_choice(self, number: int, chunk: Json) -> Iterator[ir.Event]:
         choice = self._choices.setdefault(number, _Choice())
@@ -198,10 +218,9 @@ class StreamParser:
                 yield from self._say(number, choice, "text", text)
             case list(pieces):  # Mistral
                 for piece in pieces:
-                    if isinstance(piece, dict) and piece.get("type") == "thinking":
-                        yield from self._say(number, choice, "reasoning", thinking_text(piece))
-                    elif isinstance(piece, dict):
-                        yield from self._say(number, choice, "text", as_text(piece.get("text")))
+                    if isinstance(piece, dict):
+                        said, kind = _content_piece(piece)
+                        yield from self._say(number, choice, kind, said)
             case dict(value):  # Cloudflare's answer to a JSON schema
                 yield from self._say(number, choice, "text", as_text(value))
         if isinstance(refusal := delta.get("refusal"), str):
@@ -343,16 +362,17 @@ _PLAIN_CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs"})
 _KINDS: Mapping[str, str] = {"content": "text", "reasoning_content": "reasoning", "reasoning": "reasoning"}
 
 
-def _said_alone(chunk: Json) -> tuple[str, str] | None:
-    """The text and the kind of a chunk that says one thing and nothing else, as nearly every chunk of a stream does.
+def _said_alone(chunk: Json) -> tuple[str, Any]:
+    """Name and value of the one field that a chunk's first choice says, where nothing else is said.
 
-    None for any other: it goes the long way, which takes five times as long and gives the same for these.
+    Nearly every chunk of a stream is of this kind. For any other the name is blank: it goes the long way, which takes
+    five times as long, and gives the same for these.
     """
     try:
         (choice,) = chunk["choices"]
         delta = choice["delta"].items()
     except (KeyError, TypeError, ValueError, AttributeError):
-        return None
+        return "", None
     if (
         chunk.get("error")
         or chunk.get("usage")
@@ -362,15 +382,22 @@ def _said_alone(chunk: Json) -> tuple[str, str] | None:
         or choice.get("logprobs")
         or not choice.keys() <= _PLAIN_CHOICE
     ):
-        return None
-    text = kind = ""
+        return "", None
+    said = ""
     for name, value in delta:
         if name == "role" or not (value or isinstance(value, dict)):
             continue
-        if kind or name not in _KINDS or not isinstance(value, str):
-            return None
-        text, kind = value, _KINDS[name]
-    return text, kind
+        if said:
+            return "", None
+        said, told = name, value
+    return (said, told) if said else ("", None)
+
+
+def _content_piece(piece: Json) -> tuple[str, str]:
+    """Text and kind of one piece where the content is a list."""
+    if piece.get("type") == "thinking":
+        return thinking_text(piece), "reasoning"
+    return as_text(piece.get("text")), "text"
 
 
 def _is_seal_alone(detail: Json) -> bool:

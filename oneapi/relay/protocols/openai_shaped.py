@@ -27,14 +27,8 @@ class ShapedParser:
         self._usage = chunk.pop("usage", None) or self._usage
         return self._inner.feed_chunk(chunk)
 
-    def continued(self, text: str, kind: str = "text") -> Iterable[ir.Event]:
-        """The event of a piece that merely goes on with the text, or the reasoning, as nearly every piece of a stream
-        does; none where it does not."""
-        delta = self._inner.continued(text, kind)
-        return () if delta is None else (delta,)
-
     def more_of(self, chunk: Json) -> Iterable[ir.Event]:
-        """The same of a piece whose choices alone were made into a chunk."""
+        """The event of a piece that merely goes on with what was said last; none for any other, which is to be fed."""
         delta = self._inner.more_of(chunk)
         return () if delta is None else (delta,)
 

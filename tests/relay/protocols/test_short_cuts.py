@@ -11,7 +11,7 @@ import pytest
 from oneapi.errors import UpstreamError
 from oneapi.relay import adaptors, ir
 from oneapi.relay.adaptor import Codec
-from oneapi.relay.framing import FRAMINGS
+from oneapi.relay.framing import SSE
 from oneapi.relay.protocols import openai_chat
 from oneapi.relay.protocols.openai_chat import StreamParser
 from oneapi.relay.protocols.openai_shaped import ShapedParser
@@ -24,14 +24,14 @@ class LongWay(StreamParser):
 
     __slots__ = ()
 
-    def continued(self, text: str, kind: str = "text") -> ir.Delta | None:
+    def more_of(self, chunk: dict[str, Any]) -> ir.Delta | None:
         return None
 
 
-def told(codec: Codec, framing: str, body: bytes, *, is_long: bool) -> list[Any]:
+def told(codec: Codec, body: bytes, *, is_long: bool) -> list[Any]:
     """The events of a stream, and the error that ends it."""
     assert codec.stream_parser is not None
-    cutter, parser = FRAMINGS[framing](), codec.stream_parser()
+    cutter, parser = SSE(), codec.stream_parser()
     if is_long and isinstance(parser, ShapedParser):
         parser._inner = LongWay()
     elif is_long:
@@ -50,7 +50,19 @@ def told(codec: Codec, framing: str, body: bytes, *, is_long: bool) -> list[Any]
 
 COUNTS = {"prompt_tokens": 1, "completion_tokens": 2}
 ODD: list[Any] = [None, "", "x", 1, True, [], {}, [{}], {"message": "m"}, COUNTS, {"usage": COUNTS}, {"content": [1]}]
-MORE = ("audio", "error", "finish_reason", "images", "logprobs", "other", "reasoning", "refusal", "usage", "x_groq")
+MORE = (
+    "audio",
+    "custom",
+    "error",
+    "finish_reason",
+    "images",
+    "logprobs",
+    "other",
+    "reasoning",
+    "refusal",
+    "usage",
+    "x_groq",
+)
 
 
 def damaged(value: Any) -> Iterator[Any]:
@@ -75,6 +87,10 @@ def openai_chunk(delta: dict[str, Any]) -> dict[str, Any]:
 SILENT = dict.fromkeys(("reasoning_details", "annotations", "tool_calls"))
 TEXT = {"role": "assistant", "content": "a", "reasoning_content": None, "reasoning": "", **SILENT}
 THOUGHT = {**TEXT, "content": "", "reasoning_content": "a"}
+CALL = {"content": None, "tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "a"}}]}
+CALL_GOES_ON = {"tool_calls": [{"index": 0, "id": "", "function": {"name": "", "arguments": "b"}}]}
+LISTED = {"content": [{"type": "text", "text": "a"}]}
+LISTED_THOUGHT = {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "a"}]}]}
 ALI = {"output": {"choices": [{"message": {"content": "a", "role": "assistant"}, "finish_reason": "null"}]}}
 MEDIA = {"output": {"choices": [{"message": {"content": [{"text": "a"}]}, "finish_reason": "null", "index": 0}]}}
 TENCENT = {"Index": 0, "Delta": {"Role": "assistant", "Content": "a", "ReasoningContent": ""}, "FinishReason": ""}
@@ -82,6 +98,9 @@ XUNFEI = {"status": 1, "text": [{"content": "a", "reasoning_content": "", "role"
 PIECES: dict[str, tuple[Codec, str, dict[str, Any]]] = {
     "openai": (openai_chat.CODEC, "", openai_chunk(TEXT)),
     "openai_thought": (openai_chat.CODEC, "", openai_chunk(THOUGHT)),
+    "openai_call": (openai_chat.CODEC, "", openai_chunk(CALL)),
+    "openai_list": (openai_chat.CODEC, "", openai_chunk(LISTED)),
+    "openai_listed_thought": (openai_chat.CODEC, "", openai_chunk(LISTED_THOUGHT)),
     "ali": (ALL[17].endpoint("qwen-plus", "chat").codec, "", {**ALI, "usage": {"output_tokens": 1, "input_tokens": 2}}),
     "ali_media": (ALL[17].endpoint("qwen-vl-plus", "chat").codec, "", MEDIA),
     "baidu": (ALL[15].endpoints["chat"].codec, "", {"result": "a", "is_end": False, "need_clear_history": False}),
@@ -115,25 +134,32 @@ PIECES: dict[str, tuple[Codec, str, dict[str, Any]]] = {
 }
 
 
+def frame(value: Any, event: str = "") -> bytes:
+    return b"event: " + event.encode() + b"\ndata: " + json.dumps(value).encode() + b"\n\n"
+
+
 @pytest.mark.parametrize("name", PIECES)
 def test_a_piece_that_goes_on_says_what_the_long_way_says(name: str) -> None:
     codec, event, piece = PIECES[name]
-
-    def frame(value: Any) -> bytes:
-        return b"event: " + event.encode() + b"\ndata: " + json.dumps(value).encode() + b"\n\n"
-
     for other in damaged(piece):
         for pieces in ([piece, other, piece], [other, piece]):
-            body = b"".join(frame(value) for value in pieces)
-            assert told(codec, "sse", body, is_long=False) == told(codec, "sse", body, is_long=True), other
+            body = b"".join(frame(value, event) for value in pieces)
+            assert told(codec, body, is_long=False) == told(codec, body, is_long=True), other
+
+
+def test_arguments_that_go_on_say_what_the_long_way_says() -> None:
+    begun = frame(openai_chunk(CALL)) + frame(openai_chunk({"tool_calls": [{**CALL["tool_calls"][0], "index": 1}]}))
+    for other in damaged(openai_chunk(CALL_GOES_ON)):
+        body = begun + frame(openai_chunk(TEXT)) + frame(other) + frame(openai_chunk(CALL_GOES_ON))
+        assert told(openai_chat.CODEC, body, is_long=False) == told(openai_chat.CODEC, body, is_long=True), other
 
 
 def test_log_probabilities_that_wait_come_with_the_next_piece() -> None:
     waiting = openai_chunk({})
     waiting["choices"][0]["logprobs"] = {"content": [1]}
-    body = b"".join(b"data: " + json.dumps(value).encode() + b"\n\n" for value in (openai_chunk(TEXT), waiting))
-    more = b"data: " + json.dumps(openai_chunk({"content": "b"})).encode() + b"\n\n"
-    found = told(openai_chat.CODEC, "sse", body + more + more, is_long=False)
+    more = openai_chunk({"content": "b"})
+    body = b"".join(frame(value) for value in (openai_chunk(TEXT), waiting, more, more))
+    found = told(openai_chat.CODEC, body, is_long=False)
     assert [(event.text, event.logprobs) for event in found if isinstance(event, ir.Delta)] == [
         ("a", None),
         ("b", {"content": [1]}),
