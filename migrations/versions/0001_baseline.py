@@ -300,6 +300,7 @@ OURS = (
 # Longer than the Go program makes them, but of the same type: it changes a column back only when the type differs.
 WIDER = {
     "channels": (
+        Column("key", "text"),  # varchar(191) at first
         Column("base_url", "varchar(1024)", "''"),
         Column("group", "varchar(1024)", "'default'"),
         Column("model_mapping", "varchar(8192)", "''"),
@@ -319,14 +320,14 @@ def upgrade(role: str = "main") -> None:
         return
     for table in (*ONE_APIS, *OURS):
         complete(connection, table)
-    for name, columns in WIDER.items():
-        for column in columns:
-            widen(connection, name, column)
     for name, indexes in LEFTOVERS.items():
         there = {index["name"] for index in inspect(connection).get_indexes(name)}
         for index in indexes:
             if index in there:
                 drop_index(connection, name, index)
+    for name, columns in WIDER.items():
+        for column in columns:
+            widen(connection, name, column)
     known = {name for (name,) in connection.exec_driver_sql("SELECT name FROM revisions")}
     for name in ("channels", "options", "accounts"):
         if name not in known:

@@ -174,6 +174,7 @@ def test_early_and_narrow_columns_are_widened(mariadb: MariaDB) -> None:
     prepare(config)
     columns = {name: shape["columns"] for name, shape in shapes(databases.main).items()}
     assert columns["tokens"]["models"][0].startswith("TEXT")
+    assert columns["channels"]["key"][0].startswith("TEXT")
     assert columns["channels"]["group"][0].startswith("VARCHAR(1024)")
     with databases.main.begin() as connection:
         groups, mapping = ",".join(["group"] * 150), '{"a":"' + "b" * 5000 + '"}'
