@@ -89,8 +89,10 @@ def running(
 
 
 @contextlib.contextmanager
-def ours(folder: Path, workers: int, core: str, port: int) -> Iterator[Server]:
-    """The program on SQLite, with a channel to the mock."""
+def ours(
+    folder: Path, workers: int, core: str, port: int, more: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """The program on SQLite, with a channel to the mock. `more` is for its environment."""
     environ = {
         "BIND": f"127.0.0.1:{port}",
         "WEB_CONCURRENCY": str(workers),
@@ -98,6 +100,7 @@ def ours(folder: Path, workers: int, core: str, port: int) -> Iterator[Server]:
         "INITIAL_ROOT_ACCESS_TOKEN": "0123456789abcdef0123456789abcdef",
         "LOG_DIR": "",
         "PYTHONPATH": str(ROOT),
+        **(more or {}),
     }
     with running([sys.executable, "-m", "oneapi"], port=port, core=core, cwd=folder, environ=environ) as process:
         base = f"http://127.0.0.1:{port}"

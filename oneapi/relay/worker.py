@@ -208,6 +208,8 @@ class _Connection:
         "_headers",
         "_is_damaged",
         "_is_done",
+        "_is_http_1_1",
+        "_is_kept_alive",
         "_parser",
         "_peer",
         "_size",
@@ -228,6 +230,7 @@ class _Connection:
         self._body: list[bytes] = []
         self._size = 0
         self._has_head = self._is_done = self._has_more = self._is_damaged = False
+        self._is_kept_alive = self._is_http_1_1 = False
         self._parser: Any = httptools.HttpRequestParser(self)
         self._watch = Watch(sock.sock, sock.reads)
 
@@ -276,13 +279,14 @@ class _Connection:
             )
             answered = self._door.answer(wanted, incoming)
             try:
+                self._end_reading()
                 persists = (
                     may_persist()
                     and self._is_done
                     and not self._has_more
                     and not self._is_damaged
-                    and self._parser.should_keep_alive()
-                    and self._parser.get_http_version() == "1.1"
+                    and self._is_kept_alive
+                    and self._is_http_1_1
                 )
                 self._send(answered, persists)
             finally:
@@ -290,7 +294,7 @@ class _Connection:
                 answered.close()
         finally:
             self._watch.stop()
-            self._parser = None  # it holds this object in turn
+            self._parser = None  # it holds this object in turn, where the request was not read to its end
         if not self._is_done:
             util.close_graceful(self._sock.sock, _LINGER_S, _LINGER_BYTES)
         if not persists:
@@ -328,8 +332,18 @@ class _Connection:
             raise _Closed from None
         if self._size > limit:
             raise too_large(limit)
+        self._end_reading()
         self._watch.start()
-        return b"".join(self._body)
+        body = b"".join(self._body)
+        self._body.clear()
+        return body
+
+    def _end_reading(self) -> None:
+        """Lets go of the parser, which a long stream would only keep in memory."""
+        parser, self._parser = self._parser, None
+        if parser is not None:
+            self._is_kept_alive = parser.should_keep_alive()
+            self._is_http_1_1 = parser.get_http_version() == "1.1"
 
     def _receive(self, size: int) -> bytes:
         return _received(self._sock, size, CLIENT_TIMEOUT_S)
@@ -358,7 +372,7 @@ class _Connection:
         if isinstance(body, tuple):
             self._write("".join((*head, "\r\n")).encode("latin-1", "replace") + b"".join(body))
             return
-        is_chunked = self._parser.get_http_version() == "1.1"
+        is_chunked = self._is_http_1_1
         head.append("Transfer-Encoding: chunked\r\n\r\n" if is_chunked else "\r\n")
         before = "".join(head).encode("latin-1", "replace")
         write = self._write
