@@ -157,6 +157,11 @@ def plain(number: Decimal) -> str:
     return f"{number.normalize():f}"
 
 
+def short(number: Decimal | None) -> str:
+    """To six digits that count, for people; a dash where there is none."""
+    return "–" if number is None else plain(Decimal(f"{number:.6g}"))
+
+
 def _members(columns: Columns) -> Iterator[tuple[str, Any]]:
     for name in _TOKENS:
         if (value := getattr(columns, name)) is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from flask import request
 from flask_babel import lazy_gettext
 
-from oneapi.admin.view import ADMIN, COMMON, SECTION_USE, PanelView, expose, me, options, program
+from oneapi.admin.view import ADMIN, COMMON, ROOT, SECTION_USE, PanelView, expose, me, options, program
 from oneapi.relay.pricelist import Price
 from oneapi.services import groups
 
@@ -71,6 +71,7 @@ class ModelView(PanelView):
             group=group,
             ratio=ratio,
             may_choose=may_choose,
+            may_import=me().role >= ROOT,
             all_groups=groups.names(options()) if may_choose else [],
         )
 

@@ -11,7 +11,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +18,7 @@ import requests
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from oneapi.columns import plain, to_json
+from oneapi.columns import short, to_json
 from oneapi.config import Config
 from oneapi.data import load_prices
 from oneapi.database import open_databases
@@ -33,8 +32,8 @@ from oneapi.services import channels, offers, prices, publicprices
 from oneapi.services.audit import Actor
 from oneapi.services.channels import ChannelFields
 from oneapi.services.offers import fits
-from oneapi.services.prices import Cell, Difference, named_type
-from oneapi.services.publicprices import Format
+from oneapi.services.prices import Cell, Comparison, Difference
+from oneapi.services.publicprices import Format, PublicList
 from oneapi.services.refusal import Refusal
 from oneapi.services.roles import ROOT
 
@@ -169,7 +168,7 @@ def _cost(price_list: PriceList, model: str, channel: Channel) -> str:
     price = price_list.price(model, channel.type)
     if price is None:
         return "no price: it is refused until it has one"
-    dollars = f"${_short(price.input * 2)} in, ${_short(price.output * 2)} out a million tokens"
+    dollars = f"${short(price.input * 2)} in, ${short(price.output * 2)} out a million tokens"
     return f"no price: it costs the default, {dollars}" if price.is_default else dollars
 
 
@@ -181,42 +180,30 @@ def _import_prices(engine: Engine, config: Config, given: argparse.Namespace) ->
         listed = publicprices.parse_list(_read(config, given.source), format=given.format, provider=given.provider)
     except ValueError as error:
         raise _Impossible(str(error)) from None
-    used = {model for model in prices.models_in_use(engine) if fits(model, given.only)}
-    wanted = {
-        model: columns
-        for model, columns in listed.prices.items()
-        if fits(model, given.only) and (given.all or named_type(model)[0] in used)
-    }
     options, builtin = _options(engine), load_prices()
-    found = prices.differences(wanted, options, builtin)
-    taken = [difference for difference in found if given.force or not difference.doubts]
+    found = prices.compare(
+        engine, listed, options, builtin, fits=lambda model: fits(model, given.only), is_for_all=given.all
+    )
+    taken = [difference.model for difference in found.differences if given.force or not difference.doubts]
     if given.apply and taken:
-        accepted = {difference.model: wanted[difference.model] for difference in taken}
+        accepted = {model: found.compared[model] for model in taken}
         prices.save(engine, _actor("import-prices"), accepted, builtin, now=int(time.time()))
-    unknown = used - {named_type(model)[0] for model in listed.prices}
-    unlisted = sorted(unknown - listed.unusable.keys())
-    unpriced = prices.without_price(unknown, PriceList.of(builtin, options))
-    unusable = {model: why for model, why in listed.unusable.items() if given.all or model in used}
-    not_taken = sorted({kind for model in wanted for kind in listed.not_taken.get(model, ())})
     if given.json:
-        applied = [difference.model for difference in taken] if given.apply else []
-        more = {"applied": applied, "unlisted": unlisted, "unpriced": unpriced, "unusable": unusable}
-        print(to_json({"format": listed.format, "differences": _as_json(found), **more, "not_taken": not_taken}))
+        print(_as_json(listed, found, taken if given.apply else []))
         return
     of_whom = "" if given.all else " that your channels have"
     print(
-        f"The list ({listed.format}) has prices of {len(listed.prices)} models; of {len(wanted)}{of_whom} "
-        f"they were compared, and {len(found)} differ."
+        f"The list ({listed.format}) has prices of {len(listed.prices)} models; of {len(found.compared)}{of_whom} "
+        f"they were compared, and {len(found.differences)} differ."
     )
-    for line in _table(found):
+    for line in _table(found.differences):
         print(line)
-    _tell("Not in the list", unlisted)
-    _tell("Without any price", unpriced)
-    _tell("Not usable", [f"{model} ({why})" for model, why in sorted(unusable.items())])
-    _tell("Prices of theirs that are not taken over", not_taken)
-    doubtful = len(found) - len(taken)
+    _tell("Not in the list", found.unlisted)
+    _tell("Without any price", found.unpriced)
+    _tell("Not usable", [f"{model} ({why})" for model, why in found.unusable.items()])
+    _tell("Prices of theirs that are not taken over", found.not_taken)
     print(_outcome(given.apply, len(taken), f"prices of {len(taken)} models saved"))
-    if doubtful:
+    if doubtful := len(found.differences) - len(taken):
         print(f"{doubtful} of the differences look like mistakes and are left out; --force takes them, too.")
 
 
@@ -256,8 +243,8 @@ def _table(found: Sequence[Difference]) -> Iterable[str]:
         (
             difference.model if at == 0 else "",
             column,
-            _number(cell.old),
-            _number(cell.new),
+            short(cell.old),
+            short(cell.new),
             _remark(difference) if at == 0 else "",
         )
         for difference in found
@@ -277,15 +264,6 @@ def _remark(difference: Difference) -> str:
     return f"{'has no price yet ' if difference.is_new else ''}{doubts}".rstrip()
 
 
-def _number(value: Decimal | None) -> str:
-    return "–" if value is None else _short(value)
-
-
-def _short(value: Decimal) -> str:
-    """To six digits that count, for people; what is saved has all."""
-    return plain(Decimal(f"{value:.6g}"))
-
-
 def _tell(what: str, names: Sequence[str]) -> None:
     if names:
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
@@ -298,16 +276,27 @@ def _outcome(is_applied: bool, count: int, what: str) -> str:
     return f"Done: {what}." if is_applied else f"Nothing was changed yet; --apply does it: {what}."
 
 
-def _as_json(found: Iterable[Difference]) -> list[dict[str, Any]]:
+def _as_json(listed: PublicList, found: Comparison, applied: Sequence[str]) -> str:
     def both(cell: Cell) -> dict[str, Any]:
         return {"old": cell.old, "new": cell.new}
 
-    return [
+    rows = [
         {
             "model": difference.model,
             "is_new": difference.is_new,
             "doubts": difference.doubts,
             "prices": {column: both(cell) for column, cell in difference.cells.items()},
         }
-        for difference in found
+        for difference in found.differences
     ]
+    return to_json(
+        {
+            "format": listed.format,
+            "differences": rows,
+            "applied": applied,
+            "unlisted": found.unlisted,
+            "unpriced": found.unpriced,
+            "unusable": found.unusable,
+            "not_taken": found.not_taken,
+        }
+    )

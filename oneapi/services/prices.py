@@ -8,7 +8,7 @@ proportion to input, save the prices by the unit, which stay.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -20,6 +20,7 @@ from oneapi.options import Options
 from oneapi.relay.pricelist import BuiltinPrices, Price, PriceList
 from oneapi.services import settings
 from oneapi.services.audit import Actor
+from oneapi.services.publicprices import PublicList
 
 _USD_A_MILLION = 2  # of tokens, at ratio 1
 _SUSPICIOUS = 10  # times dearer or cheaper
@@ -44,6 +45,51 @@ class Difference:
     doubts: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A list beside the prices in force.
+
+    `compared` are the prices of the list that were looked at, `differences` those of them that are others. Of the
+    models in use `unlisted` are those that the list does not know, `unpriced` those that have no price anywhere.
+    `unusable` says why an entry is no price, `not_taken` which prices of the models compared there is no place for.
+    """
+
+    compared: Mapping[str, Columns]
+    differences: list[Difference]
+    unlisted: list[str]
+    unpriced: list[str]
+    unusable: Mapping[str, str]
+    not_taken: list[str]
+
+
+def compare(
+    engine: Engine,
+    listed: PublicList,
+    options: Options,
+    builtin: BuiltinPrices,
+    *,
+    fits: Callable[[str], bool] = lambda model: True,
+    is_for_all: bool = False,
+) -> Comparison:
+    """The list beside the prices in force, as far as its models are in use, or all of them."""
+    used = {model for model in models_in_use(engine) if fits(model)}
+
+    def is_wanted(name: str) -> bool:
+        return fits(name) and (is_for_all or named_type(name)[0] in used)
+
+    compared = {name: columns for name, columns in listed.prices.items() if is_wanted(name)}
+    unknown = used - {named_type(name)[0] for name in listed.prices}
+    prices = PriceList.of(builtin, options)
+    return Comparison(
+        compared=compared,
+        differences=differences(compared, options, builtin),
+        unlisted=sorted(unknown - listed.unusable.keys()),
+        unpriced=sorted(model for model in unknown if (price := prices.price(model)) is None or price.is_default),
+        unusable={name: why for name, why in sorted(listed.unusable.items()) if is_wanted(name)},
+        not_taken=sorted({kind for name in compared for kind in listed.not_taken.get(name, ())}),
+    )
+
+
 def models_in_use(engine: Engine) -> set[str]:
     """The models that channels ask their providers for."""
     with engine.connect() as connection:
@@ -56,8 +102,8 @@ def differences(listed: Mapping[str, Columns], options: Options, builtin: Builti
 
     A name may end in a channel type, as in all tables.
     """
-    now, then = PriceList.of(builtin, options), PriceList.of(builtin, _with(listed, options, builtin))
-    found = (_difference(name, *(_price(prices, name) for prices in (now, then))) for name in sorted(listed))
+    lists = PriceList.of(builtin, options), PriceList.of(builtin, _with(listed, options, builtin))
+    found = (_difference(name, *(prices.price(*named_type(name)) for prices in lists)) for name in sorted(listed))
     return [difference for difference in found if difference is not None]
 
 
@@ -81,11 +127,6 @@ def named_type(name: str) -> tuple[str, int | None]:
     if opened and name.endswith(")") and channel_type.isdecimal():
         return model, int(channel_type)
     return name, None
-
-
-def without_price(models: Iterable[str], prices: PriceList) -> list[str]:
-    """Those of the models that cost the default or are refused, in alphabetical order."""
-    return sorted(model for model in models if (price := _price(prices, model)) is None or price.is_default)
 
 
 # ---- parts ----
@@ -130,10 +171,6 @@ def _over(base: Columns, columns: Columns) -> Columns:
         per_unit={**base.per_unit, **columns.per_unit},
         above=columns.above or completed.above,
     )
-
-
-def _price(prices: PriceList, name: str) -> Price | None:
-    return prices.price(*named_type(name))
 
 
 def _difference(model: str, old: Price | None, new: Price | None) -> Difference | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ from sqlalchemy import insert
 
 from oneapi.admin.settings import PAGES, grouped, title_of
 from oneapi.i18n.panel import catalogue
-from oneapi.models import Channel, Log, Redemption, Token, User
+from oneapi.models import Channel, Log, Option, Redemption, Token, User
 from oneapi.options import OPTIONS
 from oneapi.services.channels import ChannelFields, create_many
 from oneapi.services.health import Change
@@ -21,7 +24,7 @@ __all__ = ["site", "site_on"]
 
 OWN = ("token", "log", "model")
 ADMINS = ("channel", "user", "redemption", "system")
-ROOTS = ("setting/operation", "setting/system", "setting/other", "group")
+ROOTS = ("setting/operation", "setting/system", "setting/other", "group", "price")
 NOW = 1_700_000_000
 KEY = "sk-upstream-secret-0123456789"
 
@@ -348,3 +351,45 @@ def test_every_option_has_a_chinese_name_and_help() -> None:
 def test_every_option_stands_on_a_page_once() -> None:
     shown = [option.key for name in PAGES for _, group in grouped(name) for option in group]
     assert sorted(shown) == sorted(OPTIONS)
+
+
+def sent(caller: Caller, path: str, **fields: Any) -> str:
+    """The page that a form without a script leads to."""
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page(caller, "/admin/price/"))
+    assert token is not None
+    response = caller.client.post(path, data={"csrf_token": token[1], **fields}, follow_redirects=True)
+    assert response.status_code == 200
+    return response.get_data(as_text=True)
+
+
+def test_a_price_list_is_shown_beside_the_prices_and_taken_over_as_ticked(site: Site) -> None:
+    channel(site, models="gpt-4o,gift,unheard-of")
+    root = site.logged_in(ROOT)
+    assert "/admin/price/" in page(root, "/admin/model/")
+    assert "/admin/price/" not in page(site.logged_in(ADMIN), "/admin/model/")
+    listed = {
+        "house/gpt-4o": {"litellm_provider": "house", "input_cost_per_token": 3e-06, "output_cost_per_token": 9e-06},
+        "house/gift": {"litellm_provider": "house", "input_cost_per_token": 0, "output_cost_per_token": 0},
+    }
+    file = io.BytesIO(json.dumps(listed).encode())
+    html = sent(root, "/admin/price/compare", provider="house", list=(file, "prices.json"))
+    boxes = re.findall(r'name="price" value="([^"]+)"( checked)?', html)
+    assert [(unescape(entry).split('"')[1], bool(ticked)) for entry, ticked in boxes] == [
+        ("gift", False),
+        ("gpt-4o", True),
+    ]
+    assert "Not in the list: unheard-of" in html
+    assert site.rows(Option, Option.key == "ModelRatio") == []
+
+    html = sent(root, "/admin/price/save", price=[unescape(entry) for entry, ticked in boxes if ticked])
+    assert "Prices of 1 models were saved." in html
+    saved = {row.key: json.loads(row.value) for row in site.rows(Option, Option.key.contains("Ratio"))}
+    assert saved == {"ModelRatio": {"gpt-4o": 1.5}, "CompletionRatio": {"gpt-4o": 3}}
+
+
+def test_what_is_no_price_list_is_told(site: Site) -> None:
+    root = site.logged_in(ROOT)
+    html = sent(root, "/admin/price/compare", list=(io.BytesIO(b"{"), "prices.json"))
+    assert "This is not valid JSON" in html
+    assert "This is not valid JSON" in sent(root, "/admin/price/compare")
+    assert "has no price for input" in sent(root, "/admin/price/save", price='{"m": {}}')
