@@ -101,7 +101,7 @@ WORDS: dict[str, Words] = {
         "请调低 SQL_MAX_OPEN_CONNS，或调高数据库的 max_connections。",
     ),
     "duplicates": Words(
-        "{count} values of {column} stand in more than one row, so that the unique index cannot be made. Rows: {rows}.",
+        "Values of {column} stand in more than one row ({count}), so no unique index can be made. Rows: {rows}.",
         "{column} 有 {count} 个值重复，无法创建唯一索引。相关行：{rows}。",
         "Delete or change all but one of each; until then the program does not start.",
         "请逐一删除或修改，只保留一行；否则程序无法启动。",
@@ -209,7 +209,7 @@ WORDS: dict[str, Words] = {
         "请在所有节点替换为以下命令的输出：openssl rand -hex 32",
     ),
     "setting": Words("{line}", "{line}", "Correct the variable.", "请修正该环境变量。"),
-    "workers": Words("{workers} workers.", "{workers} 个工作进程。"),
+    "workers": Words("Worker processes: {workers}.", "工作进程：{workers} 个。"),
     "workers_many": Words(
         "{workers} workers on SQLite mostly wait for each other.",
         "SQLite 下 {workers} 个工作进程大多在互相等待。",

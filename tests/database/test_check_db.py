@@ -172,7 +172,7 @@ def test_duplicate_keys_are_found_before_the_start_fails_on_them(
     databases.dispose()
     status, output = told(capsys, database.config())
     assert status == 1
-    assert "1 values of tokens.key stand in more than one row" in output
+    assert "Values of tokens.key stand in more than one row (1)" in output
     assert "Rows: 3, 9." in output
     assert "The upgrade of a copy failed" in output
     assert KEY not in output
