@@ -62,6 +62,24 @@ def test_a_mailed_code_proves_an_address(open_page: OpenPage, panel: Console, of
     expect(page.locator(".bind-value").first).to_have_text("by-mail@example.org")
 
 
+def test_an_address_is_bound_to_an_account_by_a_mailed_code(
+    open_page: OpenPage, panel: Console, office: PostOffice
+) -> None:
+    page = log_in(open_page(), panel.user().username, USER_PASSWORD)
+    page.goto("/admin/account/")
+    page.locator(".bind-list").get_by_role("button", name="Bind", exact=True).first.click()
+    dialog = page.locator("#bind-email")
+    dialog.locator("[name=email]").fill("bound@example.org")
+    dialog.get_by_role("button", name="Send the code").click()
+    (letter,) = office.wait_for(1)
+    code = re.search(r"^\W*([0-9A-Za-z]{6})\W*$", letter.text, re.MULTILINE)
+    assert code is not None, letter.text
+    dialog.locator("[name=verification_code]").fill(code[1])
+    dialog.get_by_role("button", name="Bind", exact=True).click()
+    expect(page.get_by_text("The address is bound.")).to_be_visible()
+    expect(page.locator(".bind-value").first).to_have_text("bound@example.org")
+
+
 def test_a_mailed_link_sets_a_password_once(open_page: OpenPage, panel: Console, office: PostOffice) -> None:
     user = panel.user()
     email = f"{user.username}@example.org"
