@@ -132,6 +132,8 @@ def _settle_memory() -> None:
 def _program(config: Config, databases: Databases) -> Program:
     engine = databases.main
     built_in = load_prices()
+    if config.adaptors_dir:
+        adaptors.look_in(config.adaptors_dir)
     token_cache = tokens.TokenCache(engine, TOKEN_TTL_S, time.monotonic)
 
     def adopt_health() -> None:

@@ -362,6 +362,13 @@ class Config:
         "Folder with tiktoken's tables instead of those that come with the program.",
         also=("DATA_GYM_CACHE_DIR",),
     )
+    adaptors_dir: str = _variable(
+        "Relay",
+        "",
+        _text,
+        "Folder with providers of your own, a Python file each: docs/adding-a-provider.md.",
+        example="/data/adaptors",
+    )
 
     # ---- channels ----
     test_prompt: str = _variable(

@@ -1,6 +1,7 @@
 """Every channel type this program knows, found by walking this folder.
 
-A module here offers `ADAPTORS`, a tuple. Adding a provider is adding a row to openai_compatible.py or a file.
+A module here offers `ADAPTORS`, a tuple. Adding a provider is adding a row to openai_compatible.py or a file: see
+docs/adding-a-provider.md. A deployment may have files of its own in a folder beside (`look_in`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,18 @@ _CATALOGUE_ORDER = (
     *(1, 14, 11, 15, 16, 17, 18, 23, 24, 30, 33, 34, 35, 37, 38, 42, 43, 46),
     *(19, 25, 26, 27, 40, 28, 29, 31, 32, 36, 39, 41, 44, 45, 47, 48),
 )
+
+
+def look_in(folder: str) -> None:
+    """Has `load` find the modules of this folder, too. Raises ValueError for one that is named like one of ours."""
+    if folder in __path__:
+        return
+    ours, theirs = ({info.name for info in pkgutil.iter_modules(path)} for path in (__path__, [folder]))
+    if taken := ours & theirs:
+        raise ValueError(f"Adaptors of this program have these names already: {', '.join(sorted(taken))}.")
+    __path__.append(folder)
+    load.cache_clear()
+    catalogue.cache_clear()
 
 
 @cache
