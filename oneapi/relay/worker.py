@@ -125,6 +125,9 @@ class RelayWorker(GeventWorker):
         waiting.add(sock.sock)
         try:
             while not data or (b"\r\n" not in data and len(data) < _MAX_LINE_BYTES):
+                # A client is hardly ever so quick that it would be worth trying first.
+                if not sock.wait_readable(self._keepalive_s):
+                    raise TimeoutError
                 data += _received(sock, _READ_BYTES, self._keepalive_s)
         finally:
             waiting.discard(sock.sock)
@@ -167,14 +170,12 @@ class RelayWorker(GeventWorker):
 
 def _received(sock: Socket, size: int, seconds: float) -> bytes:
     """What comes next. Raises _Closed at the end, TimeoutError when nothing comes for so long."""
-    # The client is hardly ever so quick that it would be worth trying first.
-    while sock.wait_readable(seconds):
-        data = sock.receive(size)
-        if data:
-            return data
-        if data is not None:
-            raise _Closed
-    raise TimeoutError
+    while (data := sock.receive(size)) is None:
+        if not sock.wait_readable(seconds):
+            raise TimeoutError
+    if not data:
+        raise _Closed
+    return data
 
 
 def _end_reading(clients: set[Any]) -> None:
