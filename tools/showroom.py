@@ -140,8 +140,9 @@ def states(books: sqlite3.Connection, users: list[User]) -> None:
         if held.get("status"):
             row["status_time"] = now - number * 2 * _HOUR
         _update(books, "channels", number, row)
-    rests = [(*rest[:2], "open", *rest[2:4], now - 60, now + rest[4]) for rest in RESTS]
-    books.executemany("INSERT INTO channel_health VALUES (?, ?, ?, ?, ?, ?, ?)", rests)
+    rests = [(*rest[:4], now - 60, now + rest[4]) for rest in RESTS]
+    columns = "channel_id, model, reason, failures, changed_at, until, state"
+    books.executemany(f"INSERT INTO channel_health ({columns}) VALUES (?, ?, ?, ?, ?, ?, 'open')", rests)
     _update(books, "users", users[0].id, {"github_id": "ada-l", "inviter_id": 1})
     _update(books, "users", users[3].id, {"status": 2})
     books.execute("UPDATE users SET created_time = ? - id * ?", (now, 5 * _DAY))
