@@ -10,18 +10,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from oneapi.config import Config
 from oneapi.database import open_databases
 from oneapi.extensions import db
-from oneapi.models import Log, Option, Revision
+from oneapi.models import Channel, Log, Option, Revision
 from oneapi.services import channels, settings
 from oneapi.services.audit import SYSTEM
 from oneapi.services.channels import ChannelFields
 from oneapi.services.imports import import_models_command, import_prices_command
 from oneapi.services.offers import difference
-from tests.relay.wire import channel
+from tests.relay.wire import channel, says, serving, whole
 from tests.servers import sqlite_database
 
 
@@ -60,6 +60,11 @@ class Installation:
     def told(self) -> list[str]:
         with self.engine.connect() as connection:
             return [row.content for row in connection.execute(select(Log.content).order_by(Log.id))]
+
+    def models(self) -> str:
+        """Those of the channel."""
+        with self.engine.connect() as connection:
+            return str(connection.execute(select(Channel.models)).scalar_one())
 
     def revision(self, name: str) -> int:
         with self.engine.connect() as connection:
@@ -191,9 +196,50 @@ def test_no_database_is_made_where_there_is_none(tmp_path: Path, capsys: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_channel_that_is_not_there_is_refused(installed: Installation, capsys: pytest.CaptureFixture[str]) -> None:
-    assert import_models_command(installed.config, ["7"]) == 1
-    assert capsys.readouterr().err != ""
+MODELS = b'{"object": "list", "data": [{"id": "gpt-4o"}, {"id": "gpt-5"}, {"id": "whisper-1"}]}'
+
+
+@pytest.fixture
+def import_models(installed: Installation, capsys: pytest.CaptureFixture[str]) -> Callable[..., SimpleNamespace]:
+    """Runs the command while the provider answers so."""
+
+    def run(*flags: str, answer: bytes = whole(MODELS), channel_id: int = 1) -> SimpleNamespace:
+        with serving(says(answer)) as server:
+            with installed.engine.begin() as connection:
+                connection.execute(update(Channel).values(base_url=server.url("")))
+            status = import_models_command(installed.config, [str(channel_id), *flags])
+        out, err = capsys.readouterr()
+        return SimpleNamespace(status=status, out=out, err=err)
+
+    return run
+
+
+def test_models_are_taken_away_unless_told_otherwise(installed: Installation, import_models: Import) -> None:
+    shown = json.loads(import_models("--json", "--only", "g*", "--only", "u*").out)
+    assert shown == {
+        "offered": ["gpt-4o", "gpt-5", "whisper-1"],
+        "added": ["gpt-5"],
+        "removed": ["gift", "unlisted"],
+        "applied": False,
+    }
+    assert "Done: 2 models added, 0 taken away." in import_models("--add-only", "--apply").out
+    assert installed.models() == "gpt-4o,alias,gift,broken,unlisted,gpt-5,whisper-1"
+    import_models("--apply")
+    assert installed.models() == "gpt-4o,gpt-5,whisper-1"
+    assert "There is nothing to change." in import_models("--apply").out
+
+
+def test_no_channel_is_left_without_a_model(installed: Installation, import_models: Import) -> None:
+    refused = import_models("--apply", answer=whole(b'{"data": []}'))
+    assert (refused.status, refused.err) == (1, "Nothing was changed: channel 1 would have no model left.\n")
+    assert installed.models() == "gpt-4o,alias,gift,broken,unlisted"
+
+
+def test_what_a_provider_or_the_database_refuses_is_told(installed: Installation, import_models: Import) -> None:
+    no_key = whole(b'{"error": {"message": "Which key?"}}', status=b"401 Unauthorized")
+    assert (refused := import_models(answer=no_key)).status == 1
+    assert "Which key?" in refused.err
+    assert import_models(channel_id=7).err == "There is no such channel\n"
 
 
 def test_models_are_compared_by_the_names_the_provider_knows() -> None:
