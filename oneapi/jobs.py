@@ -18,7 +18,7 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from oneapi.config import Config
-from oneapi.database import Databases, run_write
+from oneapi.database import Databases, is_unavailable, run_write
 from oneapi.models import OneTimeCode
 from oneapi.options import Options
 from oneapi.services import bootstrap, orphans, outbox, pruning, rollups
@@ -219,13 +219,18 @@ class Jobs:
             gevent.sleep(_TICK_S)
 
     def _do(self, job: Job) -> None:
+        wait_s = job.every_s
         try:
             job.run(self._tools)
             self._note(job, job.every_s)
-        except Exception:
-            _log.exception("The job %r failed; it is tried again in %s s.", job.name, job.every_s)
+        except Exception as error:
+            if is_unavailable(error):
+                wait_s = min(wait_s, _RENEW_S)
+                _log.warning("The job %r is tried again in %s s: the database does not answer.", job.name, wait_s)
+            else:
+                _log.exception("The job %r failed; it is tried again in %s s.", job.name, wait_s)
         finally:
-            self._due[job] = self._monotonic() + job.every_s
+            self._due[job] = self._monotonic() + wait_s
             del self._running[job]
 
     def _note(self, job: Job, due_in_s: float) -> None:

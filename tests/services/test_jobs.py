@@ -6,6 +6,7 @@ from pathlib import Path
 import gevent
 import pytest
 from sqlalchemy import func, insert, select
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from oneapi.jobs import JOBS, LEASE, LEASE_S, Job, Jobs, Tools
 from oneapi.models import Lease, OneTimeCode
@@ -198,6 +199,31 @@ def test_a_job_that_fails_is_tried_again_and_harms_no_other(
         clock.time += 5
     assert ran == ["bad", "good", "bad", "good"]
     assert "no luck" in caplog.text
+
+
+def test_a_job_that_misses_its_database_is_tried_again_soon(
+    file_books: Books, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran: list[float] = []
+    clock = Clock()
+
+    def work(_: Tools) -> None:
+        ran.append(clock.time)
+        if len(ran) == 1:
+            raise PoolTimeout()
+
+    jobs = Jobs(
+        Tools(databases=file_books.databases, config=file_books.config, now=clock),
+        "a",
+        [Job("daily", 86400, work)],
+        monotonic=clock,
+    )
+    for _ in range(4):
+        jobs.tick()
+        gevent.sleep(0)
+        clock.time += 15
+    assert [moment - ran[0] for moment in ran] == [0, 15]
+    assert "Traceback" not in caplog.text
 
 
 def test_a_job_is_not_started_again_while_it_runs(file_books: Books) -> None:
