@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import NullPool, Select, Update, create_engine, func, select, update
+from sqlalchemy import Insert, NullPool, Select, Update, create_engine, func, select, update
 
 import oneapi
 from oneapi.config import Config
@@ -69,6 +69,8 @@ class Shop(Console):
 
     def __init__(self, gateway: Gateway, database: FreshDatabase, logs: FreshDatabase) -> None:
         super().__init__(gateway)
+        self.database = database
+        self.logs = logs
         self._engine = create_engine(database.url, poolclass=NullPool)
         self._log_engine = self._engine if logs is database else create_engine(logs.url, poolclass=NullPool)
 
@@ -170,7 +172,7 @@ class Shop(Console):
         for table in (Hold, Lease):
             self.tamper(update(table).values(expires_at=table.expires_at - seconds))
 
-    def tamper(self, statement: Update) -> None:
+    def tamper(self, statement: Update | Insert) -> None:
         """Writes into the books behind the program's back."""
         with self._engine.begin() as connection:
             connection.execute(statement)
@@ -203,6 +205,14 @@ def opened(
     more = {"BIND": f"127.0.0.1:{free_port()}", "WEB_CONCURRENCY": "2", **UNLIMITED, **place, **environ}
     with Gateway(folder, more, command) as gateway, Shop(gateway, database, logs or database) as shop:
         yield shop
+
+
+@contextmanager
+def joined(shop: Shop, folder: Path, **environ: str) -> Iterator[Shop]:
+    """One more node of a shop: the same databases and environment, with a folder and a port of its own."""
+    own = {"BIND": f"127.0.0.1:{free_port()}", "HOME": str(folder), **environ}
+    with Gateway(folder, {**shop.gateway.environ, **own}) as gateway, Shop(gateway, shop.database, shop.logs) as node:
+        yield node
 
 
 @pytest.fixture(scope="session", params=["sqlite", "mariadb", "postgres"])
