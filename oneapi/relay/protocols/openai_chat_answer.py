@@ -514,10 +514,7 @@ class StreamRenderer:
             case ir.Open():
                 return self._opened(event)
             case ir.Close():
-                self._around.pop((event.choice, event.index), None)
-                part = self._open.pop((event.choice, event.index), None)
-                if isinstance(part, ir.Image):
-                    return (self._chunk(event.choice, {"images": [render_image(part)]}),)
+                return self._closed(event)
             case ir.Amend():
                 return self._amended(event)
             case ir.Finish():
@@ -572,6 +569,15 @@ class StreamRenderer:
                 yield self._chunk(event.choice, {"reasoning_details": [self._detail(key, thought)]})
         if isinstance(event.part, ir.Text | ir.Reasoning | ir.Refusal) and event.part.text:
             yield from self._delta(ir.Delta(event.index, event.part.text, event.choice))
+
+    def _closed(self, event: ir.Close) -> Iterable[bytes]:
+        key = event.choice, event.index
+        part = self._open.get(key)
+        if isinstance(part, ir.ToolCall):
+            return ()  # its arguments may go on after those of another have begun
+        self._open.pop(key, None)
+        self._around.pop(key, None)
+        return (self._chunk(event.choice, {"images": [render_image(part)]}),) if isinstance(part, ir.Image) else ()
 
     def _detail(self, key: tuple[int, int], thought: ir.Reasoning) -> Json:
         """An entry of reasoning_details; clients put together what has the same index."""

@@ -463,6 +463,20 @@ def test_pieces_of_tool_calls_find_their_call(deltas: Any, expected: Any) -> Non
     assert made_calls(*deltas) == expected
 
 
+def test_arguments_of_two_calls_that_come_by_turns_reach_the_client() -> None:
+    pieces = [
+        {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{"}},
+        {"index": 1, "id": "b", "function": {"name": "g", "arguments": "["}},
+        {"index": 0, "function": {"arguments": "}"}},
+        {"index": 1, "function": {"arguments": "]"}},
+    ]
+    told = events(*(chunk({"tool_calls": [piece]}) for piece in pieces), chunk({}, "tool_calls"))
+    renderer = StreamRenderer(RENDERING)
+    again = reread(b"".join(piece for event in told for piece in renderer.feed(event)) + renderer.finish())
+    assert ir.collect(told).choices[0].parts == (ir.ToolCall("a", "f", "{}"), ir.ToolCall("b", "g", "[]"))
+    assert again.choices[0].parts == (ir.ToolCall("a", "f", "{}"), ir.ToolCall("b", "g", "[]"))
+
+
 def test_stop_beside_tool_calls_means_tool_calls() -> None:
     response = collected(chunk(call("{}", index=0, id="a", name="f")), chunk({}, "stop"))
     assert response.choices[0].finish_reason == "tool_calls"
