@@ -105,19 +105,46 @@ def test_containers_are_given_longer_than_their_streams():
 KUBERNETES = {made["kind"]: made for made in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())}
 
 
-def test_the_pods_environment_is_one_we_read():
-    [container] = KUBERNETES["Deployment"]["spec"]["template"]["spec"]["containers"]
-    environ = KUBERNETES["Secret"]["stringData"] | {entry["name"]: entry["value"] for entry in container["env"]}
+PODS = KUBERNETES["StatefulSet"]["spec"]
+POD = PODS["template"]["spec"]
+[CONTAINER] = POD["containers"]
+
+
+def test_the_pods_environment_is_one_we_read_and_its_secrets_are_in_the_secret():
+    secret = KUBERNETES["Secret"]
+    assert set(secret["stringData"]) == {"SQL_DSN", "REDIS_CONN_STRING", "SESSION_SECRET"}
+    assert CONTAINER["envFrom"] == [{"secretRef": {"name": secret["metadata"]["name"]}}]
+    environ = secret["stringData"] | {entry["name"]: entry["value"] for entry in CONTAINER["env"]}
     assert {name.lower() for name in environ} <= set(VARIABLES)
     complaints: list[str] = []
-    assert not Config.from_environ(environ, lambda level, line: complaints.append(line)).is_sqlite
+    config = Config.from_environ(environ, lambda level, line: complaints.append(line))
     assert complaints == []
+    assert (config.is_sqlite, config.is_master, config.web_concurrency) == (False, True, 2)
 
 
 def test_pods_run_as_the_images_user_and_are_given_longer_than_their_streams():
-    pod = KUBERNETES["Deployment"]["spec"]["template"]["spec"]
-    assert f"--uid {pod['securityContext']['runAsUser']} " in DOCKERFILE
-    assert pod["terminationGracePeriodSeconds"] > Config().graceful_timeout + 5
+    assert f"--uid {POD['securityContext']['runAsUser']} " in DOCKERFILE
+    pause = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert POD["terminationGracePeriodSeconds"] > pause + Config().graceful_timeout
+
+
+def test_a_database_that_is_away_keeps_requests_from_a_pod_and_does_not_restart_it():
+    paths = {name: CONTAINER[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
+    assert paths == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
+
+
+def test_what_a_pod_has_put_aside_outlives_it():
+    [claim] = PODS["volumeClaimTemplates"]
+    assert CONTAINER["volumeMounts"] == [{"name": claim["metadata"]["name"], "mountPath": "/data"}]
+    assert (Config().data_dir, dict(instructions())["WORKDIR"]) == (".", "/data")
+
+
+def test_everything_in_kubernetes_means_the_same_pods():
+    labels = PODS["template"]["metadata"]["labels"]
+    assert KUBERNETES["Service"]["spec"]["selector"] == labels
+    for selector in (PODS["selector"], KUBERNETES["PodDisruptionBudget"]["spec"]["selector"]):
+        assert selector["matchLabels"] == labels
+    assert PODS["serviceName"] == KUBERNETES["Service"]["metadata"]["name"]
 
 
 def instructions() -> list[tuple[str, str]]:
