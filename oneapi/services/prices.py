@@ -50,7 +50,7 @@ class Comparison:
     """A list beside the prices in force.
 
     `compared` are the prices of the list that were looked at, `differences` those of them that are others. Of the
-    models in use `unlisted` are those that the list does not know, `unpriced` those that have no price anywhere.
+    models in use `unlisted` are those that the list does not know, `unpriced` those of them that have no price at all.
     `unusable` says why an entry is no price, `not_taken` which prices of the models compared there is no place for.
     """
 
@@ -72,29 +72,37 @@ def compare(
     is_for_all: bool = False,
 ) -> Comparison:
     """The list beside the prices in force, as far as its models are in use, or all of them."""
-    used = {model for model in models_in_use(engine) if fits(model)}
+    used = {model: types for model, types in models_in_use(engine).items() if fits(model)}
 
     def is_wanted(name: str) -> bool:
         return fits(name) and (is_for_all or named_type(name)[0] in used)
 
     compared = {name: columns for name, columns in listed.prices.items() if is_wanted(name)}
-    unknown = used - {named_type(name)[0] for name in listed.prices}
+    unknown = used.keys() - {named_type(name)[0] for name in listed.prices}
     prices = PriceList.of(builtin, options)
+
+    def is_unpriced(model: str) -> bool:
+        found = [prices.price(model, channel_type) for channel_type in used[model]]
+        return any(price is None or price.is_default for price in found)
+
     return Comparison(
         compared=compared,
         differences=differences(compared, options, builtin),
         unlisted=sorted(unknown - listed.unusable.keys()),
-        unpriced=sorted(model for model in unknown if (price := prices.price(model)) is None or price.is_default),
+        unpriced=sorted(filter(is_unpriced, unknown)),
         unusable={name: why for name, why in sorted(listed.unusable.items()) if is_wanted(name)},
         not_taken=sorted({kind for name in compared for kind in listed.not_taken.get(name, ())}),
     )
 
 
-def models_in_use(engine: Engine) -> set[str]:
-    """The models that channels ask their providers for."""
+def models_in_use(engine: Engine) -> dict[str, set[int]]:
+    """The models that channels ask their providers for → the types of these channels."""
+    found: dict[str, set[int]] = {}
     with engine.connect() as connection:
-        rows = connection.execute(select(Channel.models, Channel.model_mapping)).all()
-    return {model for row in rows for model in _asked_for(row.models or "", row.model_mapping or "")}
+        for row in connection.execute(select(Channel.type, Channel.models, Channel.model_mapping)):
+            for model in _asked_for(row.models or "", row.model_mapping or ""):
+                found.setdefault(model, set()).add(row.type or 0)
+    return found
 
 
 def differences(listed: Mapping[str, Columns], options: Options, builtin: BuiltinPrices) -> list[Difference]:
@@ -111,12 +119,8 @@ def save(engine: Engine, actor: Actor, listed: Mapping[str, Columns], builtin: B
     """Makes these the prices of their models. Raises Refusal for one that cannot be."""
 
     def change(stored: Options) -> Mapping[str, str]:
-        options = _with(listed, stored, builtin)
-        return {
-            "ModelRatio": render_table(options.model_ratio),
-            "CompletionRatio": render_table(options.completion_ratio),
-            "ExtModelPrice": render_price_table(options.ext_model_price),
-        }
+        before, after = _texts(stored), _texts(_with(listed, stored, builtin))
+        return {key: text for key, text in after.items() if text != before[key]}
 
     settings.revise(engine, actor, change, now=now)
 
@@ -156,6 +160,14 @@ def _with(listed: Mapping[str, Columns], options: Options, builtin: BuiltinPrice
     return replace(options, model_ratio=ratios, completion_ratio=completions, ext_model_price=own)
 
 
+def _texts(options: Options) -> dict[str, str]:
+    return {
+        "ModelRatio": render_table(options.model_ratio),
+        "CompletionRatio": render_table(options.completion_ratio),
+        "ExtModelPrice": render_price_table(options.ext_model_price),
+    }
+
+
 def _further(columns: Columns) -> bool:
     return columns != Columns(input=columns.input, output=columns.output)
 
@@ -179,7 +191,7 @@ def _difference(model: str, old: Price | None, new: Price | None) -> Difference 
     after = {} if new is None else dict(_cells(new))
     cells = {
         column: Cell(before.get(column), after.get(column))
-        for column in (*after, *(before.keys() - after.keys()))
+        for column in dict.fromkeys((*after, *before))
         if not _same(before.get(column), after.get(column))
     }
     if not cells:

@@ -12,6 +12,7 @@ import pytest
 import oneapi.data
 from oneapi.columns import Columns, parse_columns, parse_number, parse_price_table, render_price_table
 from oneapi.data import load_prices, price_option_texts
+from oneapi.options import Options
 from oneapi.relay import adaptors
 from oneapi.relay.pricelist import BuiltinPrices, CompletionRule, Price, PriceList, Ratios, as_option
 
@@ -311,6 +312,19 @@ def test_an_operators_ratios_go_before_his_columns_which_follow_in_proportion() 
 def test_an_operators_columns_without_output_follow_the_completion_rules() -> None:
     columns = {"gpt-4o-new": parse_columns({"input": 2})}
     assert found("gpt-4o-new", columns=columns).completion == 4
+
+
+def test_the_options_make_the_list() -> None:
+    rows = {
+        "ModelRatio": '{"new-model": 3}',
+        "CompletionRatio": '{"new-model": 2}',
+        "ExtModelPrice": '{"new-model": {"input": 2, "cached": 0.5}, "other": {"input": 4, "output": 6}}',
+    }
+    prices = PriceList.of(load_prices(), Options.from_rows(rows))
+    price = prices.price("new-model")
+    assert price is not None
+    assert (price.input, price.completion, price.cached) == (3, 2, Decimal("0.75"))
+    assert prices.price("other") == Price(input=Decimal(2), completion=Decimal("1.5"))
 
 
 def test_a_group_without_a_ratio_pays_the_plain_price() -> None:

@@ -64,7 +64,7 @@ class Installation:
     def models(self) -> str:
         """Those of the channel."""
         with self.engine.connect() as connection:
-            return str(connection.execute(select(Channel.models)).scalar_one())
+            return str(connection.execute(select(Channel.models).where(Channel.id == 1)).scalar_one())
 
     def revision(self, name: str) -> int:
         with self.engine.connect() as connection:
@@ -79,7 +79,9 @@ def installed(tmp_path: Path) -> Iterator[Installation]:
     db.metadatas["logs"].create_all(databases.main)
     mapping = json.dumps({"alias": "house/new"})
     fields = ChannelFields(type=1, name="c", key="k", models="gpt-4o,alias,gift,broken,unlisted", model_mapping=mapping)
-    channels.create_many(databases.main, SYSTEM, fields, now=1)
+    spark = ChannelFields(type=48, name="s", key="k", models="lite")  # which has a price at this type alone
+    for one in (fields, spark):
+        channels.create_many(databases.main, SYSTEM, one, now=1)
     yield Installation(databases.main, config, tmp_path)
     databases.dispose()
 
@@ -111,7 +113,7 @@ def test_the_difference_is_shown_and_nothing_written(installed: Installation, im
         "house/new  ModelRatio         –     0.15  has no price yet",
         "           CompletionRatio    –  2.33333",
         "           cached             –     0.01",
-        "Not in the list: unlisted.",
+        "Not in the list: lite, unlisted.",
         "Without any price: broken, unlisted.",
         "Not usable: broken (has no price for anything that is counted here).",
         "Prices of theirs that are not taken over: input_cost_per_image.",
