@@ -181,8 +181,6 @@ LOGS = Table(
     ),
     added_indexes=(
         Index("idx_logs_user_id_id", ("user_id", "id")),
-        Index("idx_logs_username_id", ("username", "id")),
-        Index("idx_logs_type_id", ("type", "id")),
         Index("idx_logs_request_id", ("request_id",)),
     ),
 )

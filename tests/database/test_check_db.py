@@ -218,8 +218,8 @@ def test_large_table_of_logs_gets_its_indexes_later(tmp_path: Path, monkeypatch:
     build(databases.main, "sqlite-head")
     databases.dispose()
     plan = surveyed(database.config()).plan
-    assert plan.later_indexes == ("idx_logs_request_id", "idx_logs_user_id_id")
-    assert "idx_logs_request_id" not in plan.indexes
+    assert {"idx_logs_request_id", "idx_logs_user_id_id"} <= set(plan.later_indexes)
+    assert not set(plan.later_indexes) & set(plan.indexes)
 
 
 def test_logs_apart_are_looked_at_apart(tmp_path: Path, postgres: PostgreSQL) -> None:
@@ -306,7 +306,7 @@ def test_grants_of_mysql_are_understood(grants: list[str], rights: set[str], has
 def test_nothing_can_be_written_while_it_looks(database: FreshDatabase) -> None:
     prepare(database.config())
     with (
-        pytest.raises(DBAPIError, match=r"(?i)read.only"),
+        pytest.raises(DBAPIError, match=r"(?i)read.?only"),
         database_checks.reading(database.url, database.config()) as connection,
     ):
         connection.execute(insert(Option).values(key="Notice", value="x"))
