@@ -4,10 +4,10 @@
     python -m bench.lists [--logs 5000000] [--objects 100000] [--rounds 20] [--databases sqlite mariadb]
 
 The program makes the tables, as in a new installation; this fills them: log rows of 90 days by 200 users with 500
-tokens, 30 models and 100 channels, some much busier than others, and as many channels, users and tokens of root's as
-`--objects` says. Then it sums the logs up as the program's job does, starts the program with one worker, and asks it
-for each page in turn, round after round. Beside each stands a plain query for the same rows, by the index that fits
-best, on a connection of its own; sums and charts have the rows added up beside them. Data is deleted at the end.
+tokens, 30 models and 100 channels, some much busier than others and most at work in some hours only; and as many
+channels, users and tokens of root's as `--objects` says. Then it sums the logs up as the program's job does, starts the
+program with one worker, and asks it for each page in turn, round after round. Beside each stands a plain query for the
+same rows on a connection of its own; sums and charts have the rows added up beside them. Data is deleted at the end.
 """
 
 from __future__ import annotations
@@ -72,8 +72,9 @@ FROM (
     ({low_model} + token * 7) % {models} AS model, ({low_channel} + token * 11) % {channels} AS channel,
     CASE WHEN noise % 1000 < 935 THEN 2 WHEN noise % 1000 < 985 THEN 6 WHEN noise % 1000 < 992 THEN 1 ELSE 3 END AS type
   FROM (
-    SELECT id, {token} AS token, {noise} AS noise,
-      {begin} + {whole}(id * 1.0 * {seconds} / {rows}) AS created_at
+    SELECT id, {noise} AS noise, {begin} + {whole}(id * 1.0 * {seconds} / {rows}) AS created_at,
+      CASE WHEN {noise} % 4 > 0 THEN {busy} ELSE ({session} + 13 * {whole}(id * 1.0 * {hours} / {rows})) % {tokens} END
+      AS token
     FROM {numbers}
   ) AS first_part
 ) AS second_part
@@ -145,11 +146,13 @@ def _kind(name: str, whole: str, quote: str) -> Kind:
         "whole": whole,
         "key": f"{quote}key{quote}",
         "group": f"{quote}group{quote}",
-        "token": _low(TOKENS, 7919, whole),
-        "low_model": _low(6, 104_729, whole),
+        "busy": _low(60, 7919, whole),
+        "session": _low(25, 7919, whole),
+        "low_model": _low(4, 104_729, whole),
         "low_channel": _low(8, 15_485_863, whole),
         "noise": "(id * 48271 % 2147483647)",
         "users": str(USERS),
+        "tokens": str(TOKENS),
         "models": str(MODELS),
         "channels": str(CHANNELS),
     }
@@ -192,6 +195,7 @@ def generate(engine: Engine, kind: Kind, *, logs: int, objects: int, now: int) -
                 LOGS,
                 numbers=kind.numbers(first, last),
                 seconds=DAYS * DAY_S - 1,
+                hours=DAYS * 24,
                 rows=logs,
                 receipt=RECEIPT,
             )

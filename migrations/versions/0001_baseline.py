@@ -181,6 +181,7 @@ LOGS = Table(
     ),
     added_indexes=(
         Index("idx_logs_user_id_id", ("user_id", "id")),
+        Index("idx_logs_username_id", ("username", "id")),
         Index("idx_logs_request_id", ("request_id",)),
     ),
 )
@@ -191,8 +192,8 @@ LOG_ROLLUPS = Table(
     (
         Column("length_s", "int", is_required=True),
         Column("start", "int", is_required=True),
-        Column("user_id", "int", is_required=True),
         Column("dimension", "varchar(16)", is_required=True),
+        Column("user_id", "int", is_required=True),
         Column("name", "varchar(191)", is_required=True),
         Column("requests", "int", "0", is_required=True),
         Column("failures", "int", "0", is_required=True),
@@ -203,8 +204,8 @@ LOG_ROLLUPS = Table(
         Column("first_token_ms", "int", "0", is_required=True),
         Column("with_first_token", "int", "0", is_required=True),
     ),
-    key=("length_s", "start", "user_id", "dimension", "name"),
-    indexes=(Index("idx_log_rollups_name", ("user_id", "dimension", "name", "length_s", "start")),),
+    key=("length_s", "start", "dimension", "user_id", "name"),
+    indexes=(Index("idx_log_rollups_name", ("dimension", "name", "length_s", "start")),),
 )
 OURS = (
     Table(

@@ -22,14 +22,15 @@ Where = Callable[[str], ColumnElement[bool] | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """One box above a list. `where` gives the condition for a text that was chosen, None where it can mean nothing.
+    """One box above a list. `where` gives the condition for a text that was chosen, None where it can mean nothing; a
+    view that asks a service for its rows needs none.
 
     kind: "select" (with choices), "text", or "time", whose texts are Unix seconds.
     """
 
     name: str
     label: Any
-    where: Where
+    where: Where = lambda text: None
     kind: str = "text"
     choices: Callable[[], Sequence[tuple[str, Any]]] | None = None
 

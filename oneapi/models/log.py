@@ -12,7 +12,7 @@ from oneapi.models.types import Bool, Int, LongText, Name
 class Log(Model):
     """Columns down to `system_prompt_reset` are One API's, the rest are ours.
 
-    The two indexes of ours may be missing on a large table until a job has made them (bootstrap.py).
+    The indexes of ours may be missing on a large table until a job has made them (bootstrap.py).
     """
 
     __bind_key__ = "logs"
@@ -25,6 +25,7 @@ class Log(Model):
         Index("idx_logs_model_name", "model_name"),
         Index("idx_logs_channel_id", "channel_id"),
         Index("idx_logs_user_id_id", "user_id", "id"),  # ours
+        Index("idx_logs_username_id", "username", "id"),  # ours
         Index("idx_logs_request_id", "request_id"),  # ours
         {"sqlite_autoincrement": True},
     )
@@ -61,12 +62,12 @@ class LogRollup(Model):
 
     __bind_key__ = "logs"
     __tablename__ = "log_rollups"
-    __table_args__ = (Index("idx_log_rollups_name", "user_id", "dimension", "name", "length_s", "start"),)
+    __table_args__ = (Index("idx_log_rollups_name", "dimension", "name", "length_s", "start"),)
 
     length_s: Mapped[int] = mapped_column(Int, primary_key=True, autoincrement=False)
     start: Mapped[int] = mapped_column(Int, primary_key=True, autoincrement=False)  # Unix seconds
-    user_id: Mapped[int] = mapped_column(Int, primary_key=True, autoincrement=False)  # 0: everybody
     dimension: Mapped[str] = mapped_column(String(16), primary_key=True)
+    user_id: Mapped[int] = mapped_column(Int, primary_key=True, autoincrement=False)  # 0 where not by user
     name: Mapped[str] = mapped_column(String(191), primary_key=True)
     requests: Mapped[int] = mapped_column(Int, default=0, server_default="0")
     failures: Mapped[int] = mapped_column(Int, default=0, server_default="0")

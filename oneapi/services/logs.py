@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, func, insert, literal, or_, select
 
+from oneapi.database import in_thread
 from oneapi.models import Log, OutboxEntry
 from oneapi.relay.exchange import LogEntry
 from oneapi.services import log_rows
@@ -22,6 +23,11 @@ from oneapi.services.rows import AnyRow, AnySelect
 
 TOP_UP, CONSUMPTION, MANAGEMENT, SYSTEM, TEST, FAILURE = TYPES = (1, 2, 3, 4, 5, 6)
 SEARCH_LIMIT = 100
+COUNT_LIMIT = 100_000  # a total is not counted any further
+_NARROW = 100_000  # rows; a period with fewer is looked through
+_RARE = (TOP_UP, MANAGEMENT, SYSTEM, TEST)  # types that most rows are not of
+
+_COLUMNS: tuple[Any, ...] = tuple(column for column in Log.__table__.c if column is not Log.__table__.c.receipt)
 
 
 def record(connection: Connection, entry: LogEntry) -> None:
@@ -51,29 +57,62 @@ class Filters:
     request_id: str = ""
     before_id: int = 0
 
-    def conditions(self) -> list[ColumnElement[bool]]:
+    def conditions(self, *, by_time: bool = False) -> list[ColumnElement[bool]]:
+        """With `by_time` in words for which no database takes another index than that of times."""
+
+        def equal(column: Any, value: int | str | None) -> ColumnElement[bool]:
+            if by_time:
+                column = func.coalesce(column, "" if isinstance(value, str) else 0)
+            condition: ColumnElement[bool] = column == value
+            return condition
+
         pairs: Iterable[tuple[Any, ColumnElement[bool]]] = (
+            (self.user_id is not None, equal(Log.user_id, self.user_id)),
             (self.type, Log.type == self.type),
-            (self.start, Log.created_at >= self.start),
+            (self.start or by_time, Log.created_at >= self.start),
             (self.end, Log.created_at <= self.end),
-            (self.username, Log.username == self.username),
-            (self.token_name, Log.token_name == self.token_name),
-            (self.model_name, Log.model_name == self.model_name),
-            (self.channel_id, Log.channel_id == self.channel_id),
+            (self.username, equal(Log.username, self.username)),
+            (self.token_name, equal(Log.token_name, self.token_name)),
+            (self.model_name, equal(Log.model_name, self.model_name)),
+            (self.channel_id, equal(Log.channel_id, self.channel_id)),
             (self.request_id, Log.request_id == self.request_id),
             (self.before_id, Log.id < self.before_id),
         )
-        conditions = [condition for value, condition in pairs if value]
-        return conditions if self.user_id is None else [Log.user_id == self.user_id, *conditions]
+        return [condition for value, condition in pairs if value]
 
 
 # ---- reading; the engine is that of the log database ----
 
 
 def list_page(log_engine: Engine, filters: Filters, page: Page) -> Listing:
-    """The rows, newest first."""
-    with log_engine.connect() as connection:
-        return listed(connection, select(Log).where(*filters.conditions()).order_by(Log.id.desc()), page)
+    """The rows, newest first, without their receipts."""
+
+    def work(connection: Connection) -> Listing:
+        if _is_by_time(connection, filters):
+            # The index of times has the type between time and id, and gives the rows in this order without sorting.
+            order = (Log.created_at.desc(), Log.type.desc(), Log.id.desc())
+            query: AnySelect = select(*_COLUMNS).where(*filters.conditions(by_time=True)).order_by(*order)
+        else:
+            query = select(*_COLUMNS).where(*filters.conditions()).order_by(Log.id.desc())
+        return listed(connection, query, page, most=COUNT_LIMIT)
+
+    return in_thread(log_engine, work)
+
+
+def _is_by_time(connection: Connection, filters: Filters) -> bool:
+    """Whether the rows are best found by the index of times, which has their types as well.
+
+    Of a long time the newest that fit are soon found from the end of the table, or by an index that gives them in the
+    order of their ids.
+    """
+    if filters.before_id or filters.request_id:
+        return False
+    if filters == Filters(type=filters.type, start=filters.start, end=filters.end) and filters.type in _RARE:
+        return True
+    if not (filters.start or filters.end):
+        return False
+    period = select(literal(1)).where(*Filters(start=filters.start, end=filters.end).conditions()).limit(_NARROW)
+    return connection.execute(select(func.count()).select_from(period.subquery())).scalar_one() < _NARROW
 
 
 def search(log_engine: Engine, keyword: str, *, user_id: int | None = None) -> list[AnyRow]:
@@ -85,8 +124,8 @@ def search(log_engine: Engine, keyword: str, *, user_id: int | None = None) -> l
     matches: list[ColumnElement[bool]] = [text.startswith(keyword, autoescape=True) for text in texts]
     if (number := id_of(keyword)) is not None:
         matches.append(Log.type == number)
-    query: AnySelect = select(Log).where(or_(*matches))
+    query: AnySelect = select(*_COLUMNS).where(or_(*matches))
     if user_id is not None:
         query = query.where(Log.user_id == user_id)
-    with log_engine.connect() as connection:
-        return list(connection.execute(query.order_by(Log.id.desc()).limit(SEARCH_LIMIT)))
+    query = query.order_by(Log.id.desc()).limit(SEARCH_LIMIT)
+    return in_thread(log_engine, lambda connection: list(connection.execute(query)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, literal, select
 
 from oneapi.services.rows import AnyRow, AnySelect
 
@@ -34,10 +34,10 @@ class Listing:
     total: int | None = None
 
 
-def listed(connection: Connection, query: AnySelect, page: Page) -> Listing:
-    """The page of that ordered query."""
+def listed(connection: Connection, query: AnySelect, page: Page, *, most: int | None = None) -> Listing:
+    """The page of that ordered query. With `most` a larger total is told as this, for want of counting on."""
     rows = list(connection.execute(query.limit(page.size).offset(page.offset)))
     if not page.wants_total:
         return Listing(rows)
-    counted = select(func.count()).select_from(query.order_by(None).subquery())
-    return Listing(rows, connection.execute(counted).scalar_one())
+    counted = query.with_only_columns(literal(1), maintain_column_froms=True).order_by(None).limit(most).subquery()
+    return Listing(rows, connection.execute(select(func.count()).select_from(counted)).scalar_one())

@@ -1,7 +1,7 @@
 """Rollups: the sums of each hour and each day of the logs, which charts are read from, and which outlive the rows.
 
-Each is kept once for every way in which charts cut it: everybody's by model, token, channel and user, each user's own
-by model and token, and both as a whole. A chart is then read from few rows, however many were logged.
+Each is kept once for every way in which charts cut it: as a whole, by model, channel, user and token, and each user's
+own by model. A chart is then read from few rows, however many were logged.
 
 An hour is summed up once it is over, the oldest first, and a day once its hours are. The last two days are looked at
 again each time, since a row may come late: from the outbox, or from a spool file. An hour is written anew only where
@@ -30,22 +30,23 @@ from oneapi.services.rows import AnyRow
 HOUR_S = 3600
 DAY_S = 86400
 ROWS = 0  # in the place of a length: no sums, but the rows themselves
-EVERYBODY = 0
 _LATE_S = 120  # after its end, an hour's rows are all there
 _AGAIN_S = 2 * DAY_S
 _ROWS_A_TIME = 500
 
-Dimension = Literal["total", "model", "token", "channel", "user"]
+Dimension = Literal["total", "model", "channel", "user", "token", "own model"]
 
 TYPES = (CONSUMPTION, FAILURE)
+_MODEL = func.coalesce(Log.model_name, "")
 NAMES: dict[Dimension, ColumnElement[str]] = {
     "total": literal(""),
-    "model": func.coalesce(Log.model_name, ""),
-    "token": func.coalesce(Log.token_name, ""),
+    "model": _MODEL,
     "channel": cast(func.coalesce(Log.channel_id, 0), String),
     "user": func.coalesce(Log.username, ""),
+    "token": func.coalesce(Log.token_name, ""),
+    "own model": _MODEL,
 }
-OWN: tuple[Dimension, ...] = ("total", "model", "token")
+BY_USER: frozenset[Dimension] = frozenset({"user", "token", "own model"})  # whose rows also say of whom they are
 
 
 def _summed(of: Any) -> ColumnElement[int]:
@@ -162,9 +163,7 @@ def _roll_up_hour(log_engine: Engine, hour: int) -> bool:
 
     def work(connection: Connection) -> None:
         # Days that the hour is in no longer hold; they are summed up anew after it.
-        connection.execute(
-            delete(LogRollup).where(LogRollup.length_s == DAY_S, LogRollup.start >= _down(hour, DAY_S))
-        )
+        connection.execute(delete(LogRollup).where(LogRollup.length_s == DAY_S, LogRollup.start >= _down(hour, DAY_S)))
         _replace(connection, HOUR_S, hour, values)
 
     return _write(log_engine, work, HOUR_S, hour)
@@ -202,7 +201,7 @@ def _write(log_engine: Engine, work: Callable[[Connection], None], length_s: int
 
 
 def _totals(length_s: int) -> tuple[ColumnElement[bool], ...]:
-    return LogRollup.length_s == length_s, LogRollup.user_id == EVERYBODY, LogRollup.dimension == "total"
+    return LogRollup.length_s == length_s, LogRollup.dimension == "total"
 
 
 def _replace(connection: Connection, length_s: int, start: int, values: Sequence[dict[str, Any]]) -> None:
@@ -219,11 +218,9 @@ def _sums_of_rows(connection: Connection, hour: int) -> list[dict[str, Any]]:
     wanted = [Log.created_at >= hour, Log.created_at < hour + HOUR_S, Log.type.in_(TYPES)]
     found: list[dict[str, Any]] = []
     for dimension, name in NAMES.items():
-        everybodys = select(literal(EVERYBODY).label("owner"), name.label("part"), *sums).where(*wanted)
-        found += _values(dimension, connection.execute(everybodys.group_by("part")))
-        if dimension in OWN:
-            owned = select(Log.user_id.label("owner"), name.label("part"), *sums).where(*wanted, Log.user_id > 0)
-            found += _values(dimension, connection.execute(owned.group_by("owner", "part")))
+        owner = func.coalesce(Log.user_id, 0) if dimension in BY_USER else literal(0)
+        query = select(owner.label("owner"), name.label("part"), *sums).where(*wanted).group_by("owner", "part")
+        found += _values(dimension, connection.execute(query))
     return found
 
 

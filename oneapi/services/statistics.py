@@ -17,7 +17,7 @@ from oneapi.database import in_thread
 from oneapi.models import Log, LogRollup
 from oneapi.services import rollups
 from oneapi.services.logs import CONSUMPTION, Filters
-from oneapi.services.rollups import DAY_S, EVERYBODY, HOUR_S, ROWS, Dimension, Reach, Stretch
+from oneapi.services.rollups import DAY_S, HOUR_S, ROWS, Dimension, Reach, Stretch
 
 DASHBOARD_DAYS = 7
 _ENDLESS = 2**53  # seconds; later than any row
@@ -198,10 +198,13 @@ class _Cell(NamedTuple):
     sums: Sums
 
 
+# Where somebody's own are kept: all that he used is the row that tells of him.
+_OWN: dict[Dimension, Dimension] = {"total": "user", "model": "own model", "token": "token"}
+
+
 def _reach(connection: Connection, cut: _Cut) -> Reach:
     """How far the sums of that cut go; of somebody's channels none are kept."""
-    is_kept = cut.user_id is None or cut.dimension in rollups.OWN
-    return rollups.reach(connection) if is_kept else Reach(0, 0)
+    return rollups.reach(connection) if cut.user_id is None or cut.dimension in _OWN else Reach(0, 0)
 
 
 def _cells(connection: Connection, cut: _Cut, span: Span) -> Iterator[_Cell]:
@@ -230,7 +233,8 @@ def _query(stretch: Stretch, cut: _Cut, span: Span | None) -> Any:
     part: ColumnElement[str] = rollups.NAMES[cut.dimension]
     sums, where = rollups.SUMS, _of_rows(stretch, cut)
     if stretch.length_s != ROWS:
-        moment, part, where = LogRollup.start, LogRollup.name.expression, _of_rollups(stretch, cut)
+        moment, where = LogRollup.start, _of_rollups(stretch, cut)
+        part = part if cut.dimension == "total" else LogRollup.name.expression
         sums = {name: func.sum(getattr(LogRollup, name)) for name in rollups.SUMS}
     columns: list[Any] = [part.label("part"), *(column.label(name) for name, column in sums.items())]
     # By the names: PostgreSQL takes the same expression with other parameters for another one.
@@ -248,14 +252,21 @@ def _of_rows(stretch: Stretch, cut: _Cut) -> Iterator[ColumnElement[bool]]:
 
 
 def _of_rollups(stretch: Stretch, cut: _Cut) -> Iterator[ColumnElement[bool]]:
-    owner = EVERYBODY if cut.user_id is None else cut.user_id
-    yield from (LogRollup.length_s == stretch.length_s, LogRollup.user_id == owner)
-    yield LogRollup.dimension == cut.dimension
-    if cut.names is None:
-        # Each by its own: the key begins with the time, and others' rows lie between.
-        yield LogRollup.start.in_(range(stretch.begin, stretch.end, stretch.length_s))
-    else:
-        yield from (LogRollup.name.in_(cut.names), LogRollup.start >= stretch.begin, LogRollup.start < stretch.end)
+    yield LogRollup.length_s == stretch.length_s
+    if cut.user_id is None and cut.names is not None:
+        # By the index of names.
+        yield from (LogRollup.dimension == cut.dimension, LogRollup.name.in_(cut.names))
+        yield from (LogRollup.start >= stretch.begin, LogRollup.start < stretch.end)
+        return
+    # By the key, for each time by its own: between lies what is not asked for.
+    yield LogRollup.start.in_(range(stretch.begin, stretch.end, stretch.length_s))
+    if cut.user_id is None:
+        yield LogRollup.dimension == cut.dimension
+        return
+    yield from (LogRollup.dimension == _OWN[cut.dimension], LogRollup.user_id == cut.user_id)
+    if cut.names is not None and cut.dimension != "total":
+        # In words that no index is used for: each time with each name would be as many places to look at.
+        yield func.coalesce(LogRollup.name, "").in_(cut.names)
 
 
 def _exact(connection: Connection, name: str, known: Collection[str] | Mapping[str, object] | None) -> str:

@@ -11,7 +11,7 @@ from oneapi.jobs import Job, Tools, jobs_of, prune_logs, roll_up_logs
 from oneapi.models import Log, LogRollup
 from oneapi.options import Options
 from oneapi.services.logs import FAILURE
-from oneapi.services.rollups import DAY_S, EVERYBODY, HOUR_S, NAMES, ROWS, Reach, Stretch, reach, roll_up
+from oneapi.services.rollups import DAY_S, HOUR_S, NAMES, ROWS, Reach, Stretch, reach, roll_up
 from tests.servers import FreshDatabase, sqlite_database
 from tests.services.books import Books
 
@@ -56,8 +56,8 @@ def sums(books: Books, dimension: str, length_s: int = HOUR_S) -> list[dict[str,
 
 
 def requests(books: Books, length_s: int = HOUR_S) -> list[tuple[int, int]]:
-    """Everybody's requests by time."""
-    return [(row["start"], row["requests"]) for row in sums(books, "total", length_s) if row["user_id"] == EVERYBODY]
+    """All requests by time."""
+    return [(row["start"], row["requests"]) for row in sums(books, "total", length_s)]
 
 
 def reached(books: Books) -> Reach:
@@ -75,18 +75,19 @@ def test_an_hour_is_summed_up_in_each_way_that_charts_cut_it(books: Books) -> No
         log(books, HOUR + 10, type=kind)
     assert roll_up(books.log_engine, now=NOW) == 2
     first = {
-        "start": HOUR, "user_id": 1, "name": "gpt-4o", "requests": 2, "failures": 1, "quota": 15, "prompt_tokens": 8,
+        "start": HOUR, "user_id": 0, "name": "gpt-4o", "requests": 2, "failures": 1, "quota": 15, "prompt_tokens": 8,
         "completion_tokens": 4, "elapsed_ms": 200, "first_token_ms": 30, "with_first_token": 1,
     }  # fmt: skip
     assert first in sums(books, "model")
-    assert {**first, "user_id": EVERYBODY, "name": "alice"} in sums(books, "user")
+    assert {**first, "user_id": 1, "name": "alice"} in sums(books, "user")
     found = {name: [row for row in sums(books, name) if row["start"] == HOUR] for name in NAMES}
     assert {name: [(row["user_id"], row["name"], row["requests"]) for row in rows] for name, rows in found.items()} == {
-        "total": [(0, "", 3), (1, "", 2), (2, "", 1)],
-        "model": [(0, "gpt-4", 1), (0, "gpt-4o", 2), (1, "gpt-4o", 2), (2, "gpt-4", 1)],
-        "token": [(0, "", 1), (0, "t", 2), (1, "t", 2), (2, "", 1)],
+        "total": [(0, "", 3)],
+        "model": [(0, "gpt-4", 1), (0, "gpt-4o", 2)],
         "channel": [(0, "0", 1), (0, "5", 2)],
-        "user": [(0, "alice", 2), (0, "bob", 1)],
+        "user": [(1, "alice", 2), (2, "bob", 1)],
+        "token": [(1, "t", 2), (2, "", 1)],
+        "own model": [(1, "gpt-4o", 2), (2, "gpt-4", 1)],
     }
 
 
@@ -114,8 +115,8 @@ def test_a_day_is_the_sum_of_its_hours(books: Books) -> None:
     log(books, DAY + DAY_S)
     roll_up(books.log_engine, now=DAY + DAY_S + 2 * HOUR_S)
     assert reached(books) == Reach(DAY + DAY_S + HOUR_S, DAY + DAY_S)
-    assert sums(books, "model", DAY_S)[1] == {
-        "start": DAY, "user_id": 1, "name": "gpt-4o", "requests": 2, "failures": 1, "quota": 20, "prompt_tokens": 8,
+    assert sums(books, "model", DAY_S)[0] == {
+        "start": DAY, "user_id": 0, "name": "gpt-4o", "requests": 2, "failures": 1, "quota": 20, "prompt_tokens": 8,
         "completion_tokens": 4, "elapsed_ms": 200, "first_token_ms": 30, "with_first_token": 1,
     }  # fmt: skip
 
@@ -146,7 +147,7 @@ def test_names_that_differ_in_case_fit_the_key_of_every_database(books: Books) -
     for name in ("GPT-4o", "gpt-4o"):
         log(books, HOUR, model_name=name)
     roll_up(books.log_engine, now=NOW)
-    assert sum(row["requests"] for row in sums(books, "model") if row["user_id"] == 1) == 2
+    assert sum(row["requests"] for row in sums(books, "model")) == 2
 
 
 def test_a_long_past_is_summed_up_at_the_first_time(file_books: Books) -> None:
