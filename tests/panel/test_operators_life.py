@@ -57,7 +57,7 @@ def test_a_limit_that_is_reached_is_told_to_the_caller_and_stands_in_the_log(
 
 def test_a_groups_limits_are_set_changed_and_taken_away(root: Page) -> None:
     root.goto("/admin/group/")
-    opener = root.get_by_label("Limits of svip")
+    opener = root.locator("[data-limits=svip]")
     dialog = root.locator("#group-limits")
     opener.click()
     expect(dialog).to_contain_text("svip")
