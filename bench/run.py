@@ -59,6 +59,8 @@ def running(
     command: Sequence[str], *, port: int, core: str, cwd: Path = ROOT, environ: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A server on one core, from when its port answers until the block is left."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        sys.exit(f"Something serves on port {port} already: it would be measured in place of {command[0]}.")
     log = tempfile.TemporaryFile()  # noqa: SIM115  # closed below
     process = subprocess.Popen(
         ["taskset", "-c", core, *command],

@@ -175,14 +175,15 @@ def _head(sock: Any) -> bytes:
 def asked(model: str) -> str:
     """What a stream from the gateway says."""
     body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": "hi"}]})
+    data = bytearray()
     with socket.create_connection(("127.0.0.1", GATEWAY)) as sock:
         sock.sendall(
-            f"POST {PATH} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n"
+            f"POST {PATH} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {KEY}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
         )
-        data = bytearray()
-        while more := sock.recv(65536):
+        while data[-5:] != b"0\r\n\r\n" and (more := sock.recv(65536)):
             data += more
+            assert data[:13] == b"HTTP/1.1 200 ", data.decode()
     return said(b"".join(line + b"\n" for line in data.split(b"\r\n") if line[:6] == b"data: "))
 
 
@@ -244,8 +245,9 @@ def main() -> None:
         "# What a streamed piece costs",
         "",
         f"Written by `bench/translate.py` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores, {processor()}. CPU time; each table's first row is the",
-        "base of its ratios. The client speaks OpenAI's dialect; a piece is a word or two, and nearly always a read.",
+        f"{platform.python_version()}, {os.cpu_count()} cores, {processor()}.",
+        "CPU time; each table's first row is the base of its ratios. The client speaks OpenAI's dialect; a piece is a word",
+        "or two, and nearly always a read. Channel types that are not named pass on what comes, as the first row does.",
         "",
         "## The steps by themselves: framing, parser, renderer",
         "",
