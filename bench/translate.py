@@ -246,8 +246,8 @@ def main() -> None:
         "",
         f"Written by `bench/translate.py` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, {processor()}.",
-        "CPU time; each table's first row is the base of its ratios. The client speaks OpenAI's dialect; a piece is a word",
-        "or two, and nearly always a read. Channel types that are not named pass on what comes, as the first row does.",
+        "CPU time; each table's first row is the base of its ratios. The client speaks OpenAI's dialect; a piece is a",
+        "word or two, nearly always a read. All other channel types pass on what comes, as the first row does.",
         "",
         "## The steps by themselves: framing, parser, renderer",
         "",
