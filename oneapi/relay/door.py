@@ -46,23 +46,27 @@ log = logging.getLogger(__name__)
 CLIENT_TIMEOUT_S = 60  # a client that neither sends what it announced nor reads for so long is gone
 
 LIVE: set[greenlet] = set()
-_state = {"draining": False}
+_ADMITS_S = 3.0  # calls that had reached this worker when it was told to stop are still begun, on a busy one late
+_state = {"draining": False, "refuses": False}
 
 StartResponse = Callable[..., Any]
 Environ = dict[str, Any]
 
 
 def is_draining() -> bool:
+    """Whether this worker stops: nobody should send it anything new."""
     return _state["draining"]
 
 
 def drain(grace_s: float) -> None:
-    """Refuses new calls, gives running ones `grace_s` to end by themselves, then ends and settles those that are left.
+    """Soon refuses new calls, gives running ones `grace_s` to end by themselves, then ends and settles those left.
 
     Called in a greenlet of its own when the worker was told to stop.
     """
     _state["draining"] = True
     until_s = time.monotonic() + grace_s
+    gevent.sleep(min(_ADMITS_S, grace_s / 2))
+    _state["refuses"] = True
     while LIVE and time.monotonic() < until_s:
         gevent.sleep(0.1)
     if LIVE:
@@ -176,7 +180,7 @@ class RelayDoor:
         return Answered(reply.status, [*reply.headers, *headers], reply.body, reply.close)
 
     def _reply(self, wanted: Asked, incoming: Incoming, request_id: str) -> Reply:
-        if is_draining():
+        if _state["refuses"]:
             raise Unavailable("This server is stopping. Please try again.", retry_after_s=1)
         call = Call(
             request_id=request_id,
