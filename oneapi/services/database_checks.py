@@ -32,7 +32,7 @@ from oneapi.options import Options
 from oneapi.services import bootstrap, upgrade_plan
 from oneapi.services.findings import Finding, fault, ok, warning
 
-# The oldest that the drivers work with. Source: changes of PyMySQL 1.0.3, psycopg's installation page (read 2026-11-25).
+# The oldest the drivers work with. Source: changes of PyMySQL 1.0.3, psycopg's installation page (read 2026-11-25).
 _OLDEST = {"MySQL": (5, 7), "MariaDB": (10, 3), "PostgreSQL": (10,), "SQLite": (3, 24)}
 _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX")
 _SHOWN = 10
