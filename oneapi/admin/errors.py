@@ -20,40 +20,6 @@ from oneapi.services.refusal import Refusal
 
 log = logging.getLogger(__name__)
 
-# Key of a refusal -> the field of a form that it speaks of.
-REFUSED_FIELDS = {
-    "username_required": "username",
-    "username_too_long": "username",
-    "username_taken": "username",
-    "display_name_too_long": "display_name",
-    "email_too_long": "email",
-    "email_and_code_required": "email",
-    "group_too_long": "group",
-    "password_length": "password",
-    "current_password_wrong": "current_password",
-    "credentials_wrong": "password",
-    "code_wrong": "verification_code",
-    "quota_negative": "quota",
-    "quota_too_large": "quota",
-    "group_name_invalid": "name",
-    "group_ratio_invalid": "ratio",
-    "token_name_too_long": "name",
-    "subnet_invalid": "subnet",
-    "subnet_too_long": "subnet",
-    "channel_key_required": "key",
-    "channel_type_unknown": "type",
-    "channel_models_required": "models",
-    "channel_weight_negative": "weight",
-    "model_mapping_invalid": "model_mapping",
-    "redemption_name_length": "name",
-    "redemption_count": "count",
-    "redemption_quota": "quota",
-    "code_required": "key",
-    "code_unknown": "key",
-    "code_used": "key",
-    "code_expired": "key",
-}
-
 
 def init_app(app: Flask) -> None:
     """The API has handlers of its own; these are for everything else that Flask answers."""
@@ -67,18 +33,8 @@ def init_app(app: Flask) -> None:
 
 def refusal_text(refusal: Refusal) -> str:
     """In the reader's language. Of "Invalid input: a reason" the reason, because it stands where the input was."""
-    reason = refusal.values.get("reason")
-    told = reason if isinstance(reason, Refusal) else refusal
-    text = told.text(panel.language())
+    text = refusal.innermost.text(panel.language())
     return text[:1].upper() + text[1:]
-
-
-def refused_field(refusal: Refusal) -> str | None:
-    """The field of a form that a refusal speaks of: the one it names itself, or the one that it is about always."""
-    reason = refusal.values.get("reason")
-    told = reason if isinstance(reason, Refusal) else refusal
-    field = told.values.get("field")
-    return str(field) if field else REFUSED_FIELDS.get(told.key)
 
 
 def failure(message: str, status: int, *, field: str | None = None, title: str = "", hint: str = "") -> Response:
@@ -93,7 +49,7 @@ def failure(message: str, status: int, *, field: str | None = None, title: str =
 def _refused(refusal: Refusal) -> Response:
     # A form that is refused is an everyday answer to its script, as on the API; a page that is refused is a failure.
     status = refusal.status if refusal.status != 200 or wants_json() else 422
-    response = failure(refusal_text(refusal), status, field=refused_field(refusal))
+    response = failure(refusal_text(refusal), status, field=refusal.field)
     if refusal.retry_after_s is not None:
         response.headers["Retry-After"] = str(refusal.retry_after_s)
     return response

@@ -36,7 +36,7 @@ How a page is made
    `script-<noun>.po` (i18n/panel.py).
 
 A view holds no rule: it calls services and lets their Refusals pass, which errors.py tells to the reader, beside the
-field that REFUSED_FIELDS names.
+field that a refusal names.
 """
 
 from __future__ import annotations

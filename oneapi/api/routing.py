@@ -158,7 +158,11 @@ def _language() -> messages.Language:
 
 
 def _refused(refusal: Refusal) -> Response:
-    return told_to_wait(envelope(False, refusal.text(_language()), status=refusal.status), refusal.retry_after_s)
+    response = envelope(False, refusal.text(_language()), status=refusal.status)
+    field = refusal.field or ""
+    if field.isascii() and field.isidentifier():  # some are names that were sent
+        response.headers["X-Refused-Field"] = field  # for forms; the envelope is One API's
+    return told_to_wait(response, refusal.retry_after_s)
 
 
 def _too_many(error: RateLimitExceeded) -> Response:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.api.site import Site
+from oneapi.models import User
+from tests.api.site import ROOT, Site
 
 
 @pytest.mark.parametrize(
@@ -135,3 +136,14 @@ def test_answers_are_compressed_when_asked(site: Site) -> None:
 def test_answers_carry_no_cors_headers(site: Site) -> None:
     response = site.anybody().ask("GET", "/api/status", Origin="https://elsewhere.example")
     assert "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_a_form_learns_which_field_was_refused(site: Site) -> None:
+    taken = site.row(User, site.user().id).username
+    body = {"username": taken, "password": "long enough"}
+    response = site.anybody().ask("POST", "/api/user/register", body)
+    assert response.headers["X-Refused-Field"] == "username"
+    assert response.get_json().keys() == {"success", "message"}
+    channel = {"type": 1, "name": "c", "key": "k", "models": "模" * 300}
+    response = site.user(ROOT).ask("POST", "/api/channel/", channel)
+    assert (response.get_json()["success"], "X-Refused-Field" in response.headers) == (False, False)

@@ -40,7 +40,7 @@ def test_a_taken_name_is_told_beside_its_field(open_page: OpenPage) -> None:
     page.fill("[name=password]", USER_PASSWORD)
     page.fill("[name=again]", USER_PASSWORD)
     page.locator("#register [type=submit]").click()
-    expect(page.locator("#register")).to_contain_text("该用户名已被使用")
+    expect(page.locator("[data-error=username]")).to_have_text("该用户名已被使用")
 
 
 def test_a_mailed_link_that_is_not_complete_says_so(open_page: OpenPage) -> None:

@@ -53,7 +53,7 @@ def test_a_mailed_code_proves_an_address(open_page: OpenPage, panel: Console, of
         assert code is not None, letter.text
         page.fill("[name=verification_code]", "wrong!")
         page.get_by_role("button", name="Register").click()
-        expect(page.get_by_text("The verification code is wrong or has expired")).to_be_visible()
+        expect(page.locator("[data-error=verification_code]")).to_contain_text("wrong or has expired")
         page.fill("[name=verification_code]", code[1])
         page.get_by_role("button", name="Register").click()
         page.wait_for_url("**/login")

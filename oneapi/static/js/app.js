@@ -62,7 +62,8 @@ export async function api(address, { method = "POST", data, signal } = {}) {
     return new Promise(() => {});
   }
   if (!response.ok || answer.success === false) {
-    throw new Failure(answer.message || t("The server answered {status}.", { status: response.status }), answer.field, response.status, answer);
+    throw new Failure(answer.message || t("The server answered {status}.", { status: response.status }),
+      answer.field || response.headers.get("X-Refused-Field"), response.status, answer);
   }
   return answer;
 }
