@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from oneapi.services import channels
 from oneapi.services.accounts import Account
 from oneapi.services.rows import AnyRow
 
@@ -90,7 +91,7 @@ def _limits(row: AnyRow) -> Json:
 
 
 def channel(row: AnyRow) -> Json:
-    """A channel without its key (D-12)."""
+    """A channel without its key (D-12), and without the secrets of its config, which some types have instead."""
     return {
         "id": row.id,
         "type": row.type or 0,
@@ -110,7 +111,7 @@ def channel(row: AnyRow) -> Json:
         "used_quota": row.used_quota or 0,
         "model_mapping": row.model_mapping,
         "priority": row.priority,
-        "config": row.config or "",
+        "config": channels.shown_config(row),
         "system_prompt": row.system_prompt,
         **{name: value for name in ("tag", "status_reason") if (value := getattr(row, name))},  # ours
     }

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, Literal, cast
 
@@ -103,6 +104,13 @@ def get(engine: Engine, channel_id: int) -> AnyRow:
         return _stored(connection, channel_id)
 
 
+def shown_config(row: AnyRow) -> str:
+    """A channel's config as it may be shown: with secrets blank, which mean "unchanged" when they come back."""
+    config = _object(row.config)
+    secrets = [name for name in _secret_fields() if config.get(name)]
+    return json.dumps({**config, **dict.fromkeys(secrets, "")}, ensure_ascii=False) if secrets else row.config or ""
+
+
 def opened(bind: Engine | Connection, row: AnyRow) -> AnyRow:
     """A row of the table with its credentials in clear. Those that cannot be read stay as they are stored."""
     if not any(is_sealed(getattr(row, column)) for column in CHANNEL_COLUMNS):
@@ -179,7 +187,8 @@ def update_one(engine: Engine, actor: Actor, fields: ChannelFields, *, now: int)
 
     def work(connection: Connection) -> AnyRow:
         stored = _stored(connection, given(fields.id, 0), for_update=True)
-        changed = {name: value for name, value in values.items() if value != getattr(stored, name)}
+        written = {**values, "config": _with_secrets(values["config"], stored)} if "config" in values else values
+        changed = {name: value for name, value in written.items() if value != getattr(stored, name)}
         # What is stored already is not judged again: a whole object must go back as it came.
         _check(changed, engine.dialect.name)
         if not changed:
@@ -448,6 +457,22 @@ def _stored(connection: Connection, channel_id: int, *, for_update: bool = False
     return opened(connection, row)
 
 
+def _with_secrets(config: str, stored: AnyRow) -> str:
+    """A config that came back from being shown, with the secrets that are blank in it as they are stored."""
+    given, before = _object(config), _object(stored.config)
+    kept = {name: before[name] for name in _secret_fields() if given.get(name) == "" and before.get(name)}
+    if not kept:
+        return config
+    merged = {**given, **kept}
+    return str(stored.config) if merged == before else json.dumps(merged, ensure_ascii=False)
+
+
+@lru_cache(maxsize=1)
+def _secret_fields() -> frozenset[str]:
+    """Names that any type declares as secret: what a channel was before, it may still hold."""
+    return frozenset(field.name for adaptor in adaptors.load().values() for field in adaptor.fields if field.is_secret)
+
+
 def _insert(connection: Connection, values: Mapping[str, Any], now: int) -> int:
     """A new channel with its abilities. Its credentials are sealed for its id, which the database gives."""
     plain = {name: value for name, value in values.items() if name not in CHANNEL_COLUMNS}
@@ -581,6 +606,15 @@ def check_widths(values: Mapping[str, Any], dialect: str) -> None:
         for name, limit in limits.get(dialect, {}).items():
             if length(values.get(name) or "") > limit:
                 raise invalid_input("value_too_long", field=name, limit=limit)
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    """A JSON object that is stored as text; {} where there is none."""
+    try:
+        value = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _is_object(text: str, *, of_texts: bool = False) -> bool:

@@ -413,3 +413,23 @@ def test_a_batch_that_is_not_clear_does_nothing(site: Site, body: dict[str, Any]
     before = site.rows(Channel)
     admin.refused("POST", "/api/channel/batch", body)
     assert site.rows(Channel) == before
+
+
+def test_secrets_of_a_config_are_blank_and_stay_when_they_come_back_so(any_site: Site) -> None:
+    admin = any_site.user(ADMIN)
+    stored = '{"region": "eu", "ak": "AKIA", "sk": "geheim", "note": "ü"}'
+    created = create(admin, type=33, config=stored)
+    assert json.loads(created["config"]) == {"region": "eu", "ak": "", "sk": "", "note": "ü"}
+
+    def config() -> Any:
+        return any_site.row(Channel, created["id"]).config
+
+    assert admin.call("PUT", "/api/channel/", created) == created
+    assert config() == stored
+    changed = admin.call(
+        "PUT", "/api/channel/", {"id": created["id"], "config": '{"region": "us", "ak": "", "sk": "neu"}'}
+    )
+    assert json.loads(changed["config"]) == {"region": "us", "ak": "", "sk": ""}
+    assert json.loads(config()) == {"region": "us", "ak": "AKIA", "sk": "neu"}
+    admin.call("PUT", "/api/channel/", {"id": created["id"], "config": '{"region": "us"}'})
+    assert json.loads(config()) == {"region": "us"}

@@ -86,13 +86,6 @@ def test_the_routes_of_the_reference_are_all_there() -> None:
     assert {key: roles.get(key, "missing") for key in EXPECTED} == EXPECTED
 
 
-@pytest.mark.parametrize("route", GUARDED, ids=name)
-def test_without_credentials_the_answer_is_401(everybody: dict[int | None, Caller], route: Route) -> None:
-    response = everybody[None].ask(route.method, path_of(route))
-    assert response.status_code == 401
-    assert response.get_json()["success"] is False
-
-
 @pytest.mark.parametrize("route", [route for route in GUARDED if route.role != COMMON], ids=name)
 def test_a_role_too_low_is_told_so(everybody: dict[int | None, Caller], route: Route) -> None:
     assert route.role is not None
