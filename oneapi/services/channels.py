@@ -497,6 +497,10 @@ def _sealed(connection: Connection, channel_id: int, values: Mapping[str, Any]) 
 def _write(connection: Connection, actor: Actor, stored: AnyRow, values: Mapping[str, Any], now: int) -> AnyRow:
     sealed = _sealed(connection, stored.id, values)
     connection.execute(update(Channel).where(Channel.id == stored.id).values(sealed))
+    if values.keys() & {"key", "settings"}:
+        # Keys that rested may be others now, or good again: all are tried.
+        resting = and_(ChannelHealth.channel_id == stored.id, ChannelHealth.state == KEY_AT_REST)
+        connection.execute(delete(ChannelHealth).where(resting))
     written = _stored(connection, stored.id)
     _write_abilities(connection, written)
     changes = [

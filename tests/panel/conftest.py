@@ -11,14 +11,24 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    Response,
+    sync_playwright,
+)
 
 from tests.gateway import Gateway
 from tests.needs import require_service
+from tests.panel.provider import upstream
 from tests.street.console import UNLIMITED, Console
 from tests.street.upstreams import mock
 
-__all__ = ["mock"]
+__all__ = ["mock", "upstream"]
 
 ROOT_PASSWORD = "rootpassword"
 USER_PASSWORD = "correct horse"
@@ -144,6 +154,11 @@ def option(panel: Console, **values: str) -> Iterator[None]:
     finally:
         for name in values:
             panel.option(name, before.get(name, ""))
+
+
+def row(page: Page, name: str) -> Locator:
+    """The row of a list that is about this name."""
+    return page.locator(f'tr[data-name="{name}"]')
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+import pytest
 
 from tests.postoffice import JsonServer, json_server
 from tests.street.obliging import USAGE
@@ -42,8 +43,8 @@ class Provider:
         return 200, {"id": "c", "object": "chat.completion", "created": 1, "choices": [_CHOICE], "usage": USAGE}
 
 
-@contextmanager
-def provider() -> Iterator[Provider]:
+@pytest.fixture
+def upstream() -> Iterator[Provider]:
     made = Provider()
     with json_server(made) as made.server:
         yield made

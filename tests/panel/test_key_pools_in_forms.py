@@ -87,3 +87,19 @@ def test_the_program_lets_a_key_rest_that_was_written(site: Site) -> None:
     channels.write_health(site.engine, replace(rest, until=0), now=NOW)
     site.program.snapshots.refresh()
     assert not ports.is_key_resting(channel_id, key_id(KEYS[1]))
+
+
+def test_keys_are_all_tried_again_once_they_were_edited(site: Site) -> None:
+    channel_id = pooled(site)
+    rest = Change(channel_id, "", reason="no", failures=1, until=4_000_000_000, key_id=key_id(KEYS[1]))
+    broken = Change(channel_id, "m", reason="HTTP 500", failures=1, until=4_000_000_000)
+    for change in (rest, broken):
+        channels.write_health(site.engine, change, now=NOW)
+    site.program.snapshots.refresh()
+    administrator = site.logged_in(ADMIN)
+    assert post(administrator, "/admin/channel/save", {**FORM, "id": channel_id, "name": "renamed"})["success"] is True
+    assert channels.read_health(site.engine) == [rest, broken]
+    assert post(administrator, "/admin/channel/save", {**FORM, "id": channel_id, "key": "sk-new"})["success"] is True
+    assert channels.read_health(site.engine) == [broken]
+    site.program.snapshots.refresh()
+    assert not site.program.ports.is_key_resting(channel_id, key_id(KEYS[1]))

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.panel.conftest import USER_PASSWORD, OpenPage, log_in
-from tests.panel.provider import Provider, provider
+from tests.panel.conftest import USER_PASSWORD, OpenPage, log_in, row
+from tests.panel.provider import Provider
 from tests.panel.test_operator import call
 from tests.street.console import Console
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def upstream() -> Iterator[Provider]:
-    with provider() as running:
-        yield running
-
-
-def row(page: Page, name: str) -> Locator:
-    return page.locator(f'tr[data-name="{name}"]')
 
 
 def choose(page: Page, name: str, item: str) -> None:

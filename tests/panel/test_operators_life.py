@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.panel.conftest import USER_PASSWORD, OpenPage, log_in, option
-from tests.panel.provider import Provider, provider
+from tests.panel.conftest import USER_PASSWORD, OpenPage, log_in, option, row
+from tests.panel.provider import Provider
 from tests.panel.test_operator import call
 from tests.street.console import ROOT_KEY, Console
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def upstream() -> Iterator[Provider]:
-    with provider() as running:
-        yield running
-
-
-def row(page: Page, name: str) -> Locator:
-    return page.locator(f'tr[data-name="{name}"]')
 
 
 def test_a_limit_that_is_reached_is_told_to_the_caller_and_stands_in_the_log(
