@@ -252,7 +252,11 @@ class _Connection:
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
-        self._has_head = True
+        if not self._has_head:
+            self._has_head = True
+            # Once the message is complete the parser has forgotten what the client wished for.
+            self._is_kept_alive = self._parser.should_keep_alive()
+            self._is_http_1_1 = self._parser.get_http_version() == "1.1"
 
     def on_body(self, body: bytes) -> None:
         if not self._is_done:
@@ -280,7 +284,6 @@ class _Connection:
             )
             answered = self._door.answer(wanted, incoming)
             try:
-                self._end_reading()
                 persists = (
                     may_persist()
                     and self._is_done
@@ -333,18 +336,11 @@ class _Connection:
             raise _Closed from None
         if self._size > limit:
             raise too_large(limit)
-        self._end_reading()
+        self._parser = None  # a long stream would only keep it in memory
         self._watch.start()
         body = b"".join(self._body)
         self._body.clear()
         return body
-
-    def _end_reading(self) -> None:
-        """Lets go of the parser, which a long stream would only keep in memory."""
-        parser, self._parser = self._parser, None
-        if parser is not None:
-            self._is_kept_alive = parser.should_keep_alive()
-            self._is_http_1_1 = parser.get_http_version() == "1.1"
 
     def _receive(self, size: int) -> bytes:
         return _received(self._sock, size, CLIENT_TIMEOUT_S)

@@ -120,3 +120,14 @@ def test_a_connection_goes_on_after_an_answer(door: RelayDoor, line: tuple[socke
         said = theirs.recv(65536)
         assert said.startswith(b"HTTP/1.1 400 ")
         assert b"Connection: close" not in said
+
+
+@pytest.mark.parametrize("wish", ["HTTP/1.1\r\nConnection: close", "HTTP/1.0"])
+def test_a_client_who_wants_the_connection_closed_gets_it_closed(
+    door: RelayDoor, line: tuple[socket.socket, socket.socket], wish: str
+) -> None:
+    ours, theirs = line
+    head = f"POST {PATH} {wish}\r\nHost: gateway\r\nContent-Length: 10\r\n\r\n".encode()
+    with pytest.raises(_Closed):
+        serve(door, ours, head + b'{"a": "b"}')
+    assert b"Connection: close" in theirs.recv(65536)
