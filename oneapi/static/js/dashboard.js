@@ -73,7 +73,9 @@ function show() {
       el("td", { class: "text-end d-none d-md-table-cell" }, percent(failed(part.total))),
       el("td", { class: "text-end d-none d-md-table-cell" }, seconds(part.total.latency_ms)));
   }));
-  $("parts-empty").hidden = parts.length > 0;
+  const isUsed = total.requests + total.failures > 0;
+  $("charts").hidden = $("parts-table").hidden = !isUsed;
+  $("parts-empty").hidden = isUsed;
 }
 
 $("spans").addEventListener("click", (event) => {
