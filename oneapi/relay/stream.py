@@ -25,7 +25,7 @@ from oneapi.relay.framing import Frame, Framing
 
 # Text kept for counting before it is counted and let go: long answers must not grow a stream's memory.
 _COUNT_ABOVE_CHARACTERS = 32_768
-_LOOK_EVERY_FRAMES = 256
+_LOOK_EVERY_FRAMES = 32
 
 
 class Meter:
