@@ -10,6 +10,7 @@ import msgspec
 from flask import Response, redirect, session, url_for
 from flask_babel import gettext, lazy_gettext
 
+from oneapi.admin import limits
 from oneapi.admin.view import (
     PanelView,
     actor,
@@ -24,6 +25,7 @@ from oneapi.admin.view import (
     options,
     program,
 )
+from oneapi.limits import NO_LIMITS
 from oneapi.services import accounts, passwords, recovery, registration, sessions, users
 from oneapi.services.passwords import LEAST_CHARACTERS, MOST_CHARACTERS
 from oneapi.services.refusal import Refusal
@@ -59,6 +61,7 @@ class AccountView(PanelView):
     def index(self) -> str:
         stored = users.get(engine(), actor(), me().id)
         settings = options()
+        of_group = settings.ext_group_limits.get(stored.group or "default", NO_LIMITS)
         bindings = [
             Binding("github", "GitHub", "brand-github", stored.github_id or "", settings.github_oauth_enabled),
             Binding("oidc", "OpenID Connect", "id", stored.oidc_id or "", settings.oidc_enabled),
@@ -72,6 +75,7 @@ class AccountView(PanelView):
             has_password=bool(stored.password),
             aff_code=registration.aff_code(engine(), stored.id),
             may_leave=stored.role != ROOT,
+            limits=limits.told(limits.of(stored.limits).over(of_group)),
             least=LEAST_CHARACTERS,
             most=MOST_CHARACTERS,
         )

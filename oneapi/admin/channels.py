@@ -188,12 +188,13 @@ class ChannelView(ListView):
         if adaptor is None:
             abort(404)
         settings = _object(row.settings) if row is not None else {}
-        key = str(typed.get("key") or "").strip().split("\n")[0].strip()
+        usable = _settings_of(row).usable_keys(row.key or "") if row is not None else ()
+        keys = _lines(str(typed.get("key") or "")) or [one.key for one in usable]
         draft: Any = SimpleNamespace(
             id=0,
             name="",
             type=adaptor.type,
-            key=key or (row.key if row is not None else ""),
+            key=keys[0] if keys else "",
             base_url=str(typed.get("base_url") or ""),
             other=row.other if row is not None else None,
             config=json.dumps(_config(adaptor, typed, row)),

@@ -12,6 +12,7 @@ from oneapi.services import channels
 from oneapi.services.health import Change
 from tests.api.conftest import site, site_on
 from tests.api.site import ADMIN, Site
+from tests.panel.provider import Provider
 from tests.panel.test_nouns import NOW, channel, page, post
 
 __all__ = ["site", "site_on"]
@@ -87,6 +88,15 @@ def test_the_program_lets_a_key_rest_that_was_written(site: Site) -> None:
     channels.write_health(site.engine, replace(rest, until=0), now=NOW)
     site.program.snapshots.refresh()
     assert not ports.is_key_resting(channel_id, key_id(KEYS[1]))
+
+
+def test_a_provider_is_asked_for_its_models_with_a_key_that_is_in_use(site: Site, upstream: Provider) -> None:
+    upstream.models = ("of-the-provider",)
+    settings = {"keys": [{"key": KEYS[0], "disabled": True}, KEYS[1]]}
+    channel_id = channel(site, key=KEYS[0], base_url=upstream.url, settings=json.dumps(settings))
+    asked = {"id": channel_id, "type": "1", "base_url": upstream.url}
+    assert post(site.logged_in(ADMIN), "/admin/channel/offered", asked)["data"] == ["of-the-provider"]
+    assert upstream.keys == [KEYS[1]]
 
 
 def test_keys_are_all_tried_again_once_they_were_edited(site: Site) -> None:

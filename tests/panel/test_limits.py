@@ -74,6 +74,14 @@ def test_a_users_limits_are_an_administrators_to_set(site: Site) -> None:
     assert site.row(User, user.id).limits is None
 
 
+def test_a_user_reads_which_limits_he_has(site: Site) -> None:
+    site.set_options(ExtGroupLimits='{"vip":{"concurrency":9,"requests_per_minute":7}}')
+    assert "Calls at once" not in page(site.logged_in(), "/admin/account/")
+    told = page(site.logged_in(group="vip", limits='{"concurrency":2}'), "/admin/account/")
+    assert "Calls at once: 2" in told
+    assert "Requests a minute: 7" in told
+
+
 def test_a_groups_limits_are_saved_told_and_go_with_it(site: Site) -> None:
     root = site.logged_in(ROOT)
     assert post(root, "/admin/group/save", {"name": "gold", "ratio": "0.5"})["success"] is True
