@@ -1,7 +1,10 @@
 """MiniMax: OpenAI's chat with errors inside a 200, and embeddings and speech of its own.
 
-Source: https://platform.minimaxi.com/docs/api-reference/errorcode (read 2026-11-25): errors stand in `base_resp`, with
-HTTP 200; documented exchanges for the rest. That models since M1 take schemas as objects is an assumption.
+Source: https://platform.minimaxi.com/docs/api-reference/errorcode (errors stand in `base_resp`, with HTTP 200) and
+/text-post (read 2026-11-25); documented exchanges for the rest. By that page MiniMax-Text-01 alone knows
+response_format, a temperature is above 0 and at most 1, and tool_choice is none or auto; what is beyond that goes up
+as it came, and is MiniMax's to refuse. That models since M1 take schemas as objects is an assumption: the page shows
+none.
 
 Not carried: in embeddings dimensions and user; in speech instructions, and a name of a voice that MiniMax does not know
 (OpenAI's own are given to one of its voices).
