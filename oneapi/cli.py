@@ -53,6 +53,9 @@ COMMANDS: Mapping[str, Command] = {
     "channel-keys": Command(
         "oneapi.services.channel_keys:channel_keys_command", "Encrypt or decrypt channel keys; --help says more."
     ),
+    "rebuild-abilities": Command(
+        "oneapi.services.ability_repair:rebuild_abilities_command", "Mend the table from which channels are chosen."
+    ),
 }
 
 
@@ -79,7 +82,7 @@ def _run(command: Command, config: Config, arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    tasks = "\n".join(f"  {name:<14} {command.help}" for name, command in COMMANDS.items())
+    tasks = "\n".join(f"  {name:<18} {command.help}" for name, command in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="oneapi",
         usage="oneapi [flags] [command] [arguments of the command]",

@@ -1,14 +1,17 @@
 """/api/channel: write semantics of management.md §1.9, rules of §4.6, object of §4.13."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from oneapi.models import Ability, Channel, Log
-from oneapi.services import channels
+from oneapi.services import bootstrap, channels
+from oneapi.services.ability_repair import rebuild_abilities_command
 from tests.api.site import ADMIN, Caller, Site
+from tests.servers import sqlite_database
 
 KEYS = {
     "id", "type", "key", "status", "name", "weight", "created_time", "test_time", "response_time", "base_url", "other",
@@ -433,3 +436,17 @@ def test_secrets_of_a_config_are_blank_and_stay_when_they_come_back_so(any_site:
     assert json.loads(config()) == {"region": "us", "ak": "AKIA", "sk": "neu"}
     admin.call("PUT", "/api/channel/", {"id": created["id"], "config": '{"region": "us"}'})
     assert json.loads(config()) == {"region": "us"}
+
+
+def test_abilities_are_repaired_by_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = sqlite_database(tmp_path).config()
+    assert rebuild_abilities_command(config, ()) == 2
+    bootstrap.prepare(config)
+    site = Site(config)
+    created = create(site.user(ADMIN))
+    with site.engine.begin() as connection:
+        connection.execute(delete(Ability))
+    assert rebuild_abilities_command(config, ()) == 0
+    assert "1 channels" in capsys.readouterr().out
+    assert abilities(site, created["id"]) == {("default", "gpt-4o", True, 0), ("default", "gpt-4o-mini", True, 0)}
+    site.close()
