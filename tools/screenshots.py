@@ -88,6 +88,8 @@ NOBODYS = {
 }
 OPERATORS = {
     **_plain(PANEL),
+    "menu": View("/admin/", _click(".navbar-toggler"), "#menu"),
+    "dashboard-month": View("/admin/", _click("[data-span='30d']"), "#usage[aria-busy=false]"),
     "channel-azure": _form_of(3),
     "channel-aws": _form_of(33),
     "channel-vertex": _form_of(42),

@@ -259,11 +259,12 @@ document.addEventListener("mousedown", (event) => {
 
 // ---- moments ----
 
+const DATE = language === "zh-CN" ? "short" : "medium"; // 2026/11/25, Nov 25, 2026
 const FORMATS = {
-  time: new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }),
-  date: new Intl.DateTimeFormat(language, { dateStyle: "medium" }),
+  time: new Intl.DateTimeFormat(language, { dateStyle: DATE, timeStyle: "short" }),
+  date: new Intl.DateTimeFormat(language, { dateStyle: DATE }),
   recent: new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }),
-  exact: new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" }),
+  exact: new Intl.DateTimeFormat(language, { dateStyle: DATE, timeStyle: "medium" }),
 };
 const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
 const STEPS = [[60, "second"], [60, "minute"], [24, "hour"], [30, "day"], [12, "month"], [Infinity, "year"]];
