@@ -19,6 +19,7 @@ from playwright.sync_api import (
     Page,
     Request,
     Response,
+    expect,
     sync_playwright,
 )
 
@@ -42,6 +43,9 @@ _FLAGS = [
     "--no-first-run",
 ]
 
+# On a busy machine an answer takes its time; nobody waits for longer than it takes.
+_PATIENCE_MS = 20_000
+
 OpenPage = Callable[..., Page]
 
 
@@ -56,6 +60,7 @@ def panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     program = require_service("chromium")
+    expect.set_options(timeout=_PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=_FLAGS)
         yield browser
@@ -125,7 +130,7 @@ def open_page(chromium: Browser, panel: Console, watch: Watch) -> Iterator[OpenP
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(_PATIENCE_MS)
         watch.on(page)
         return page
 

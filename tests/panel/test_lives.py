@@ -146,7 +146,7 @@ def test_a_users_first_day(open_page: OpenPage, young: Console, upstream: Obligi
     page.fill("[name=again]", USER_PASSWORD)
     page.fill("[name=email]", "newcomer@example.org")
     page.get_by_role("button", name="Send the code").click()
-    (letter,) = office.wait_for(1)
+    (letter,) = office.wait_for(1, seconds=20)
     mailed = re.search(r"^([0-9A-Za-z]{6})$", letter.text, re.MULTILINE)
     assert mailed is not None, letter.text
     page.fill("[name=verification_code]", mailed[1])

@@ -47,7 +47,7 @@ def test_a_mailed_code_proves_an_address(open_page: OpenPage, panel: Console, of
         page.fill("[name=email]", "by-mail@example.org")
         page.get_by_role("button", name="Send the code").click()
         expect(page.get_by_text("The code was sent to by-mail@example.org.")).to_be_visible()
-        (letter,) = office.wait_for(1)
+        (letter,) = office.wait_for(1, seconds=20)
         assert letter.receivers == ["by-mail@example.org"]
         code = re.search(r"^\W*([0-9A-Za-z]{6})\W*$", letter.text, re.MULTILINE)
         assert code is not None, letter.text
@@ -71,7 +71,7 @@ def test_an_address_is_bound_to_an_account_by_a_mailed_code(
     dialog = page.locator("#bind-email")
     dialog.locator("[name=email]").fill("bound@example.org")
     dialog.get_by_role("button", name="Send the code").click()
-    (letter,) = office.wait_for(1)
+    (letter,) = office.wait_for(1, seconds=20)
     code = re.search(r"^\W*([0-9A-Za-z]{6})\W*$", letter.text, re.MULTILINE)
     assert code is not None, letter.text
     dialog.locator("[name=verification_code]").fill(code[1])
@@ -89,7 +89,7 @@ def test_a_mailed_link_sets_a_password_once(open_page: OpenPage, panel: Console,
     page.fill("[name=email]", email)
     page.locator("#reset [type=submit]").click()
     expect(page.locator("#sent")).to_be_visible()
-    (letter,) = office.wait_for(1)
+    (letter,) = office.wait_for(1, seconds=20)
     link = re.search(rf"{re.escape(panel.url)}/user/reset\?\S+", letter.text)
     assert link is not None, letter.text
     page.goto(link[0])
