@@ -112,6 +112,8 @@ def open_engine(url: URL, config: Config) -> Engine:
     if config.debug_sql:
         logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)  # read once, when an engine is made
     engine = create_engine(url, **engine_options(url, config))
+    pool = type(engine.pool)
+    logging.getLogger(f"{pool.__module__}.{pool.__name__}").addFilter(_told_in_a_line)
     tune(engine)
     return engine
 
@@ -310,6 +312,14 @@ def _retried(engine: Engine, work: Callable[[Connection], T]) -> T:
 def _transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
     with engine.connect().execution_options(write=True) as connection, connection.begin():
         return work(connection)
+
+
+def _told_in_a_line(record: logging.LogRecord) -> bool:
+    """A pool replaces a connection that it finds broken: with a traceback that would look like a fault of ours."""
+    if record.exc_info:
+        record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]}", ()
+        record.exc_info = None
+    return True
 
 
 def _is_locked(error: BaseException | None) -> bool:

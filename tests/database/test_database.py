@@ -14,7 +14,7 @@ import gevent
 import pytest
 from flask import Flask
 from gevent.event import Event
-from sqlalchemy import Connection, Engine, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, event, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from oneapi.config import Config, ConfigError
@@ -297,6 +297,19 @@ def test_server_that_is_away_is_told_from_a_wrong_question(kind: str, request: p
     with databases.main.connect() as connection:  # and it recovers by itself
         assert connection.scalar(text("SELECT 1")) == 1
     databases.dispose()
+
+
+def test_a_connection_that_breaks_in_use_is_told_of_in_a_line(
+    sqlite_engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    @event.listens_for(sqlite_engine, "reset")
+    def break_off(*_: object) -> None:
+        raise OSError("the line is dead: 100%")
+
+    with sqlite_engine.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+    assert "the line is dead: 100%" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_wrong_credentials_and_names_are_hopeless(mariadb: MariaDB, postgres: PostgreSQL) -> None:
