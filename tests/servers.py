@@ -107,7 +107,7 @@ class Server:
         """Starts the server on its port, with the data it had, and waits until it serves."""
         with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
-                [*self._as_user(), *self.command()], stdout=output, stderr=output, cwd=self.folder
+                [*self._as_user(), *self.command()], stdout=output, stderr=output, cwd=self.folder, env=self._environ()
             )
         deadline = time.monotonic() + _START_S
         while True:
@@ -137,9 +137,15 @@ class Server:
 
     def run(self, *command: str) -> None:
         """Runs a command as the server's user."""
-        done = subprocess.run([*self._as_user(), *command], cwd=self.folder, capture_output=True, text=True)
+        done = subprocess.run(
+            [*self._as_user(), *command], cwd=self.folder, env=self._environ(), capture_output=True, text=True
+        )
         if done.returncode:
             raise RuntimeError(f"{command[0]} failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+    def _environ(self) -> dict[str, str]:
+        """A MariaDB that starts clears away what it takes for its own in the temporary folder, another one's too."""
+        return {**os.environ, "TMPDIR": str(self.folder)}
 
     def _as_user(self) -> list[str]:
         """How to become the server's user, and to end with this process however that ends."""
