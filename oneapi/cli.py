@@ -51,7 +51,7 @@ COMMANDS: Mapping[str, Command] = {
         "oneapi.services.imports:import_prices_command", "Compare prices with a public list; --help says more."
     ),
     "channel-keys": Command(
-        "oneapi.services.channel_keys:channel_keys_command", "Encrypt or decrypt channel keys; --help says more."
+        "oneapi.services.channel_keys:channel_keys_command", "Encrypt or decrypt keys at rest; --help says more."
     ),
     "rebuild-abilities": Command(
         "oneapi.services.ability_repair:rebuild_abilities_command", "Mend the table from which channels are chosen."

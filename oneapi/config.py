@@ -219,8 +219,8 @@ class Config:
         "Serving",
         (),
         _phrases,
-        "Encrypts channel keys in the database: a random text of at least 16 characters, the same on all nodes; older "
-        "ones may follow after commas and are only read with. Unset: keys stay plain, as One API reads them.",
+        "Encrypts channel keys and secret options in the database: a random text of at least 16 characters, the same "
+        "on all nodes; older ones may follow after commas and are only read with. Unset: plain, as One API reads them.",
         secret=True,
         is_fatal=True,
     )

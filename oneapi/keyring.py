@@ -95,6 +95,11 @@ def channel_place(channel_id: int, column: str) -> str:
     return f"channels.{column}:{channel_id}"
 
 
+def option_place(key: str) -> str:
+    """Where an option's value is."""
+    return f"options.value:{key}"
+
+
 def keyring_of(bind: Engine | Connection) -> Keyring:
     """The keys of that database (database.open_databases)."""
     return bind.get_execution_options().get("keyring", _NO_KEYS)  # type: ignore[no-any-return]

@@ -479,6 +479,11 @@ def is_secret(key: str) -> bool:
     return key.endswith(("Token", "Secret")) or (key in OPTIONS and OPTIONS[key].is_secret)
 
 
+def is_sealed_at_rest(key: str) -> bool:
+    """Whether the key's value is encrypted where there is a key for that; unknown keys are left alone."""
+    return key in OPTIONS and OPTIONS[key].is_secret
+
+
 def public_rows(rows: Mapping[str, str], shown: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """Key and text of everything that may be listed, as One API's settings pages expect it.
 

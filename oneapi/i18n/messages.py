@@ -200,7 +200,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "The channel's key cannot be read: its encrypted text is damaged, or was written for another channel",
         "无法读取渠道密钥：其密文已损坏，或属于其他渠道",
     ),
-    "channel_key_is_sealed": (
+    "value_is_sealed": (
         "{field} must not be an encrypted text of the database (enc:…)",
         "{field} 不能是数据库中的密文（enc:…）",
     ),

@@ -1,4 +1,4 @@
-"""`oneapi channel-keys`: the credentials of all stored channels, encrypted, made plain again, or given a newer key.
+"""`oneapi channel-keys`: credentials of channels and secret options, encrypted, plain again, or with a newer key.
 
 Channels are taken in batches, each in a short write transaction of its own with its line in the management log, so that
 it may run beside the program, be interrupted, and be run again: what is done already is passed over.
@@ -18,8 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from oneapi.config import Config
 from oneapi.database import open_databases, run_write
-from oneapi.keyring import CHANNEL_COLUMNS, Keyring, Unreadable, channel_place, is_sealed, keyring_of
-from oneapi.models import Channel
+from oneapi.keyring import CHANNEL_COLUMNS, Keyring, Unreadable, channel_place, is_sealed, keyring_of, option_place
+from oneapi.models import Channel, Option
+from oneapi.options import is_sealed_at_rest
 from oneapi.services import audit, revisions
 from oneapi.services.audit import SYSTEM
 from oneapi.services.channels import check_widths
@@ -34,11 +35,11 @@ _DONE = {"encrypt": "encrypted", "decrypt": "decrypted", "rotate": "encrypted an
 
 @dataclass(slots=True)
 class Converted:
-    """How many channels there are, in how many something changed, and why some were left as they are, by their ids."""
+    """How many rows there are, in how many something changed, and why some were left as they are, by their keys."""
 
-    channels: int = 0
+    rows: int = 0
     changed: int = 0
-    left: dict[int, str] = field(default_factory=dict)
+    left: dict[int | str, str] = field(default_factory=dict)
 
 
 def convert(
@@ -56,11 +57,37 @@ def convert(
                 done, last_id = work(connection)
         else:
             done, last_id = run_write(engine, work)
-        if not done.channels:
+        if not done.rows:
             return total
-        total.channels += done.channels
+        total.rows += done.rows
         total.changed += done.changed
         total.left |= done.left
+
+
+def convert_options(engine: Engine, conversion: Conversion, *, is_dry_run: bool = False, now: int) -> Converted:
+    """Converts all options that are secret. In a dry run nothing is written."""
+
+    def work(connection: Connection) -> Converted:
+        done, keyring = Converted(), keyring_of(connection)
+        for row in connection.execute(select(Option.key, Option.value).with_for_update()).all():
+            if not is_sealed_at_rest(row.key) or not row.value:
+                continue
+            done.rows += 1
+            try:
+                value = _converted(keyring, conversion, row.value, option_place(row.key))
+            except Unreadable as error:
+                done.left[row.key] = str(error)
+                continue
+            if value != row.value:
+                done.changed += 1
+                if not is_dry_run:
+                    connection.execute(update(Option).where(Option.key == row.key).values(value=value))
+        if done.changed and not is_dry_run:
+            audit.record(connection, SYSTEM, f"{_DONE[conversion]} {done.changed} secret options", now=now)
+            revisions.bump(connection, "options")
+        return done
+
+    return run_write(engine, work)
 
 
 def _convert_batch(
@@ -93,25 +120,30 @@ def _values(keyring: Keyring, conversion: Conversion, row: AnyRow) -> dict[str, 
     """The columns of one channel that change. Raises Unreadable."""
     values = {}
     for column in CHANNEL_COLUMNS:
-        stored, place = getattr(row, column) or "", channel_place(row.id, column)
-        match conversion:
-            case "encrypt":
-                value = stored if is_sealed(stored) else keyring.seal(stored, place)
-            case "decrypt":
-                value = keyring.open(stored, place)
-            case "rotate":
-                is_older = is_sealed(stored) and not keyring.is_current(stored)
-                value = keyring.seal(keyring.open(stored, place), place) if is_older else stored
+        stored = getattr(row, column) or ""
+        value = _converted(keyring, conversion, stored, channel_place(row.id, column))
         if value != stored:
             values[column] = value
     return values
+
+
+def _converted(keyring: Keyring, conversion: Conversion, stored: str, place: str) -> str:
+    match conversion:
+        case "encrypt":
+            return stored if is_sealed(stored) else keyring.seal(stored, place)
+        case "decrypt":
+            return keyring.open(stored, place)
+        case "rotate":
+            is_older = is_sealed(stored) and not keyring.is_current(stored)
+            return keyring.seal(keyring.open(stored, place), place) if is_older else stored
 
 
 # ---- the command ----
 
 
 _HELP = """\
-Converts the keys of all channels in the database, and their configs and settings, which may hold keys as well.
+Converts the keys of all channels in the database, their configs and settings, which may hold keys as well, and the
+options that are secrets, such as the mail server's password.
 
   encrypt   what is plain is encrypted with the first phrase of KEY_ENCRYPTION_KEY. Restart all nodes with that variable
             first: a node without it cannot use what is encrypted.
@@ -121,7 +153,7 @@ Converts the keys of all channels in the database, and their configs and setting
             KEY_ENCRYPTION_KEY=new,old, and restart all nodes. Afterwards the old one may go.
 
 It may run beside the program, be interrupted, and be run again."""
-_STATUS = "exit status: 0 all is done, 1 some channels were left as they are, 2 nothing could be done"
+_STATUS = "exit status: 0 all is done, 1 some rows were left as they are, 2 nothing could be done"
 
 
 def channel_keys_command(config: Config, arguments: Sequence[str]) -> int:
@@ -141,16 +173,19 @@ def channel_keys_command(config: Config, arguments: Sequence[str]) -> int:
         return _cannot("KEY_ENCRYPTION_KEY is not set")
     databases = open_databases(config)
     try:
-        done = convert(databases.main, conversion, is_dry_run=given.dry_run, now=int(time.time()))
+        now = int(time.time())
+        done = convert(databases.main, conversion, is_dry_run=given.dry_run, now=now)
+        options = convert_options(databases.main, conversion, is_dry_run=given.dry_run, now=now)
     except SQLAlchemyError as error:
         return _cannot(f"the database says: {getattr(error, 'orig', None) or error}")
     finally:
         databases.dispose()
-    for channel_id, reason in done.left.items():
-        print(f"Channel {channel_id} is left as it is: {reason}")
     would = "would be " if given.dry_run else ""
-    print(f"Of {done.channels} channels, {done.changed} {would}{_DONE[conversion]}.")
-    return 1 if done.left else 0
+    for noun, converted in (("Channel", done), ("Option", options)):
+        for key, reason in converted.left.items():
+            print(f"{noun} {key} is left as it is: {reason}")
+        print(f"{noun}s: {converted.changed} of {converted.rows} {would}{_DONE[conversion]}.")
+    return 1 if done.left or options.left else 0
 
 
 def _cannot(reason: str) -> int:

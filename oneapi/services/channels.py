@@ -487,7 +487,7 @@ def _sealed(connection: Connection, channel_id: int, values: Mapping[str, Any]) 
     keyring, stored = keyring_of(connection), dict(values)
     for column in CHANNEL_COLUMNS:
         if is_sealed(text := stored.get(column)):
-            raise invalid_input("channel_key_is_sealed", field=column)
+            raise invalid_input("value_is_sealed", field=column)
         if text:
             stored[column] = keyring.seal(text, channel_place(channel_id, column))
     check_widths(stored, connection.dialect.name)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import requests
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from oneapi.columns import short, to_json
@@ -23,12 +23,11 @@ from oneapi.config import Config
 from oneapi.data import load_prices
 from oneapi.database import open_databases
 from oneapi.errors import GatewayError
-from oneapi.models import Option
 from oneapi.options import Options
 from oneapi.relay.exchange import Channel
 from oneapi.relay.pricelist import PriceList
 from oneapi.relay.upstream import Upstream, proxy_of_deployment
-from oneapi.services import channels, offers, prices, publicprices
+from oneapi.services import channels, offers, prices, publicprices, settings
 from oneapi.services.audit import Actor
 from oneapi.services.channels import ChannelFields
 from oneapi.services.offers import fits
@@ -125,7 +124,7 @@ def _actor(command: str) -> Actor:
 
 def _options(engine: Engine) -> Options:
     with engine.connect() as connection:
-        return Options.from_rows({row.key: row.value or "" for row in connection.execute(select(Option))})
+        return Options.from_rows(settings.rows(connection))
 
 
 # ---- models ----

@@ -6,17 +6,22 @@ The snapshot that is in force is kept by services/snapshots.py.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from oneapi.database import run_write
+from oneapi.keyring import Unreadable, is_sealed, keyring_of, option_place
 from oneapi.models import Option
-from oneapi.options import OPTIONS, InvalidOption, Options, is_secret, public_rows, validate
+from oneapi.options import OPTIONS, InvalidOption, Options, is_sealed_at_rest, is_secret, public_rows, validate
 from oneapi.services import audit, revisions
 from oneapi.services.audit import MASKED, Actor, Change
-from oneapi.services.refusal import Refusal
+from oneapi.services.refusal import Refusal, invalid_input
+
+log = logging.getLogger(__name__)
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -24,7 +29,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 def listing(engine: Engine, shown: Mapping[str, str] = _NOTHING) -> dict[str, str]:
     """Key and text of every option that may be shown; `shown` replaces texts (options.public_rows)."""
     with engine.connect() as connection:
-        return public_rows(_rows(connection), shown)
+        return public_rows(rows(connection), shown)
 
 
 def save(engine: Engine, actor: Actor, values: Mapping[str, str], *, now: int) -> None:
@@ -39,7 +44,7 @@ def revise(engine: Engine, actor: Actor, made_of: Callable[[Options], Mapping[st
     """Saves what `made_of` makes of the options as they are stored, which a worker's snapshot may not have seen yet."""
 
     def work(connection: Connection) -> None:
-        stored = _rows(connection)
+        stored = rows(connection)
         values = made_of(Options.from_rows(stored))
         options = Options.from_rows({**stored, **values})
         for key, value in values.items():
@@ -55,21 +60,39 @@ def revise(engine: Engine, actor: Actor, made_of: Callable[[Options], Mapping[st
     run_write(engine, work)
 
 
-def _rows(connection: Connection) -> dict[str, str]:
-    return {row.key: row.value or "" for row in connection.execute(select(Option.key, Option.value))}
+def rows(connection: Connection) -> dict[str, str]:
+    """All options that were saved, secrets in clear. One that cannot be read counts as never saved."""
+    found = {}
+    for row in connection.execute(select(Option.key, Option.value)):
+        try:
+            found[row.key] = _in_clear(connection, row.key, row.value or "")
+        except Unreadable as error:
+            log.error("option %s is taken for empty: %s", row.key, error)
+    return found
+
+
+def _in_clear(connection: Connection, key: str, stored: str) -> str:
+    return keyring_of(connection).open(stored, option_place(key)) if is_sealed_at_rest(key) else stored
 
 
 def _save(connection: Connection, key: str, value: str) -> Change | None:
     """Writes one row; what changed, None where nothing did."""
+    text = value
+    if is_sealed_at_rest(key):
+        if is_sealed(value):
+            raise invalid_input("value_is_sealed", field=key)
+        text = keyring_of(connection).seal(value, option_place(key))
     stored = connection.execute(select(Option.value).where(Option.key == key).with_for_update()).first()
     if stored is None:
-        connection.execute(insert(Option).values(key=key, value=value))
+        connection.execute(insert(Option).values(key=key, value=text))
         before = OPTIONS[key].default if key in OPTIONS else ""
     else:
         before = stored.value or ""
+        with suppress(Unreadable):
+            before = _in_clear(connection, key, before)
         if before == value:
             return None
-        connection.execute(update(Option).where(Option.key == key).values(value=value))
+        connection.execute(update(Option).where(Option.key == key).values(value=text))
     return Change(key, MASKED, MASKED) if is_secret(key) else Change(key, *_differing(before, value))
 
 

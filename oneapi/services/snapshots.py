@@ -12,18 +12,17 @@ from collections.abc import Callable, Mapping
 from threading import Event
 
 import gevent
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from oneapi.database import in_thread
 from oneapi.keyring import keyring_of
-from oneapi.models.option import Option
 from oneapi.options import Options
 from oneapi.relay import directory
 from oneapi.relay.adaptor import Adaptor
 from oneapi.relay.directory import ChannelDirectory
 from oneapi.relay.pricing import PriceList
-from oneapi.services import revisions
+from oneapi.services import revisions, settings
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +95,7 @@ class Snapshots:
 
     def _read_options(self) -> None:
         with self._engine.connect() as connection:
-            rows = connection.execute(select(Option.key, Option.value))
-            self.options = Options.from_rows({row.key: row.value or "" for row in rows})
+            self.options = Options.from_rows(settings.rows(connection))
         for warning in self.options.warnings:
             log.warning("%s", warning)
         self.price_list = self._prices(self.options)

@@ -13,14 +13,14 @@ from oneapi.data import load_prices
 from oneapi.database import open_databases
 from oneapi.extensions import db
 from oneapi.keyring import CHANNEL_COLUMNS, is_sealed, keyring_of
-from oneapi.models import Ability, Channel, Log, Revision
+from oneapi.models import Ability, Channel, Log, Option, Revision
 from oneapi.options import Options
 from oneapi.relay import adaptors, directory
 from oneapi.relay.directory import ChannelDirectory
 from oneapi.relay.pricing import PriceList
-from oneapi.services import channels
+from oneapi.services import channels, settings
 from oneapi.services.audit import Actor
-from oneapi.services.channel_keys import convert
+from oneapi.services.channel_keys import convert, convert_options
 from oneapi.services.channels import ChannelFields
 from oneapi.services.refusal import Refusal
 from tests.servers import FreshDatabase
@@ -51,7 +51,7 @@ class Table:
 
     def clear(self) -> None:
         with self.engine().begin() as connection:
-            for model in (Channel, Ability, Log, Revision):
+            for model in (Channel, Ability, Log, Option, Revision):
                 connection.execute(delete(model))
             connection.execute(insert(Revision).values(name="channels", number=1))
 
@@ -209,7 +209,7 @@ def test_tables_are_converted_there_and_back_to_the_last_byte(table: Table) -> N
     logged, revision = len(table.audited()), table.revision()
 
     dry = convert(table.engine(NEW), "encrypt", is_dry_run=True, now=NOW)
-    assert (dry.channels, dry.changed, dry.left) == (4, 4, {})
+    assert (dry.rows, dry.changed, dry.left) == (4, 4, {})
     assert (table.stored(), len(table.audited()), table.revision()) == (plain, logged, revision)
 
     assert convert(table.engine(NEW), "encrypt", now=NOW, batch=3).changed == 4
@@ -230,7 +230,7 @@ def test_a_new_key_takes_the_place_of_an_old_one(table: Table) -> None:
     three(table.engine(OLD))
     create(table.engine(), key="sk-plain")
     done = convert(table.engine(NEW, OLD), "rotate", now=NOW)
-    assert (done.channels, done.changed) == (4, 3), "what is plain stays so"
+    assert (done.rows, done.changed) == (4, 3), "what is plain stays so"
     assert convert(table.engine(NEW, OLD), "rotate", now=NOW).changed == 0
     found = table.directory(NEW)
     assert len(list(found.channels())) == 4 and not found.unreadable
@@ -242,7 +242,7 @@ def test_what_cannot_be_read_is_left_as_it_is_and_named(table: Table) -> None:
     before = table.stored()
     for engine, conversion in ((table.engine(NEW), "decrypt"), (table.engine(OLD, NEW), "rotate")):
         done = convert(engine, conversion, now=NOW)  # type: ignore[arg-type]
-        assert (done.channels, done.changed, list(done.left)) == (2, 1, [foreign])
+        assert (done.rows, done.changed, list(done.left)) == (2, 1, [foreign])
         assert table.stored()[foreign] == before[foreign]
         channels.update_one(table.engine(NEW), ROOT, ChannelFields(id=mine, key="sk-again"), now=NOW)
 
@@ -270,3 +270,57 @@ def test_an_interrupted_conversion_is_taken_up_again(table: Table) -> None:
     assert convert(engine, "encrypt", now=NOW, batch=2).changed == 4
     assert convert(engine, "decrypt", now=NOW, batch=2).changed == 6
     assert table.stored() == plain
+
+
+# ---- options that are secrets ----
+
+
+def stored_options(table: Table) -> dict[str, str]:
+    with table.engine().connect() as connection:
+        return {row.key: row.value for row in connection.execute(select(Option))}
+
+
+def options_of(table: Table, *phrases: str) -> Options:
+    with table.engine(*phrases).connect() as connection:
+        return Options.from_rows(settings.rows(connection))
+
+
+def test_secret_options_are_sealed_and_others_stay_as_they_are(table: Table, caplog: pytest.LogCaptureFixture) -> None:
+    values = {"SMTPToken": "geheim", "TopUpLink": "https://pay.example.org", "OwnSecret": "unknown to us"}
+    engine = table.engine(NEW)
+    settings.save(engine, ROOT, {**values, "Notice": "enc:v1:is how it begins"}, now=NOW)
+    stored = stored_options(table)
+    assert is_sealed(stored["SMTPToken"]) and stored["Notice"] == "enc:v1:is how it begins"
+    assert {name: stored[name] for name in ("TopUpLink", "OwnSecret")} == {
+        name: values[name] for name in ("TopUpLink", "OwnSecret")
+    }
+    assert options_of(table, NEW).smtp_token == "geheim"
+    logged = len(table.audited())
+    settings.save(engine, ROOT, {"SMTPToken": "geheim"}, now=NOW)
+    assert (stored_options(table), len(table.audited())) == (stored, logged), "the same again is no change"
+    with pytest.raises(Refusal, match="must not be an encrypted text"):
+        settings.save(engine, ROOT, {"SMTPToken": stored["SMTPToken"]}, now=NOW)
+    # Without the key it counts as never saved, says so, and can be saved anew.
+    assert options_of(table).smtp_token == ""
+    assert "option SMTPToken is taken for empty" in caplog.text
+    settings.save(table.engine(), ROOT, {"SMTPToken": "new"}, now=NOW)
+    assert stored_options(table)["SMTPToken"] == options_of(table).smtp_token == "new"
+
+
+def test_secret_options_are_converted_there_and_back(table: Table) -> None:
+    values = {"SMTPToken": "geheim", "OidcClientSecret": "streng geheim", "Footer": "offen", "SessionSecret": "plain"}
+    with table.engine().begin() as connection:
+        connection.execute(insert(Option), [{"key": key, "value": value} for key, value in values.items()])
+    for phrases, conversion, changed in (
+        ((OLD,), "encrypt", 2), ((OLD,), "encrypt", 0), ((NEW, OLD), "rotate", 2), ((NEW,), "rotate", 0),
+    ):  # fmt: skip
+        done = convert_options(table.engine(*phrases), conversion, now=NOW)  # type: ignore[arg-type]
+        assert (done.rows, done.changed, done.left) == (2, changed, {})
+    stored = stored_options(table)
+    assert {key for key in stored if is_sealed(stored[key])} == {"SMTPToken", "OidcClientSecret"}
+    assert convert_options(table.engine(OLD), "decrypt", now=NOW).left.keys() == {"SMTPToken", "OidcClientSecret"}
+    dry = convert_options(table.engine(NEW), "decrypt", is_dry_run=True, now=NOW)
+    assert dry.changed == 2 and stored_options(table) == stored
+    assert convert_options(table.engine(NEW), "decrypt", now=NOW).changed == 2
+    assert stored_options(table) == values
+    assert table.audited()[-1] == "the program decrypted 2 secret options"

@@ -101,7 +101,7 @@ def test_keys_are_encrypted_unreadable_without_the_phrase_and_plain_after_decryp
         ).json()
         assert tested["success"] is False and "KEY_ENCRYPTION_KEY" in tested["message"]
 
-        assert run(gateway, "decrypt") == "Of 2 channels, 1 decrypted.\n"
+        assert run(gateway, "decrypt") == "Channels: 1 of 2 decrypted.\nOptions: 0 of 0 decrypted.\n"
         assert stored_key(console, sealed) == KEY
         console.wait_until_known(MODEL)  # of itself, without a restart
         assert ask(console, MODEL).status_code == 200
@@ -109,6 +109,6 @@ def test_keys_are_encrypted_unreadable_without_the_phrase_and_plain_after_decryp
         assert panel.save(**form)["success"] is True
         assert stored_key(console, sealed) == KEY
         panel.close()
-        assert run(gateway, "encrypt", "--dry-run") == "Of 2 channels, 2 would be encrypted.\n"
+        assert run(gateway, "encrypt", "--dry-run").startswith("Channels: 2 of 2 would be encrypted.\n")
         assert stored_key(console, plain) == "sk-plain"
     assert KEY not in gateway.log()
