@@ -23,6 +23,8 @@ from oneapi.services.rows import AnyRow, AnySelect
 
 TOP_UP, CONSUMPTION, MANAGEMENT, SYSTEM, TEST, FAILURE = TYPES = (1, 2, 3, 4, 5, 6)
 SEARCH_LIMIT = 100
+SEARCHED = 200_000  # rows that a search looks through
+SEARCHED_OF_USER = 50_000  # which are all over the table
 COUNT_LIMIT = 100_000  # a total is not counted any further
 _NARROW = 100_000  # rows; a period with fewer is looked through
 _RARE = (TOP_UP, MANAGEMENT, SYSTEM, TEST)  # types that most rows are not of
@@ -88,13 +90,16 @@ def list_page(log_engine: Engine, filters: Filters, page: Page) -> Listing:
     """The rows, newest first, without their receipts."""
 
     def work(connection: Connection) -> Listing:
-        if _is_by_time(connection, filters):
-            # The index of times has the type between time and id, and gives the rows in this order without sorting.
-            order = (Log.created_at.desc(), Log.type.desc(), Log.id.desc())
-            query: AnySelect = select(*_COLUMNS).where(*filters.conditions(by_time=True)).order_by(*order)
-        else:
-            query = select(*_COLUMNS).where(*filters.conditions()).order_by(Log.id.desc())
-        return listed(connection, query, page, most=COUNT_LIMIT)
+        if not _is_by_time(connection, filters):
+            query: AnySelect = select(*_COLUMNS).where(*filters.conditions()).order_by(Log.id.desc())
+            return listed(connection, query, page, most=COUNT_LIMIT)
+        # The index of times has the type between time and id, and gives rows in this order without sorting. Their ids
+        # are looked for first: MySQL would read each row on the way whole.
+        order = (Log.created_at.desc(), Log.type.desc(), Log.id.desc())
+        ids = select(Log.id).where(*filters.conditions(by_time=True)).order_by(*order)
+        found = listed(connection, ids, page, most=COUNT_LIMIT)
+        rows = select(*_COLUMNS).where(Log.id.in_([row.id for row in found.rows])).order_by(*order)
+        return Listing(list(connection.execute(rows)), found.total)
 
     return in_thread(log_engine, work)
 
@@ -118,14 +123,21 @@ def _is_by_time(connection: Connection, filters: Filters) -> bool:
 def search(log_engine: Engine, keyword: str, *, user_id: int | None = None) -> list[AnyRow]:
     """The newest rows of that type number, or with a text that begins with the keyword: content, names, request id.
 
-    With `user_id` only his.
+    With `user_id` only his. Texts have no index: only the newest rows are looked through, and `list_page` finds the
+    others by their names.
     """
     texts = (Log.content, Log.model_name, Log.token_name, Log.username, Log.request_id)
     matches: list[ColumnElement[bool]] = [text.startswith(keyword, autoescape=True) for text in texts]
     if (number := id_of(keyword)) is not None:
         matches.append(Log.type == number)
-    query: AnySelect = select(*_COLUMNS).where(or_(*matches))
-    if user_id is not None:
-        query = query.where(Log.user_id == user_id)
-    query = query.order_by(Log.id.desc()).limit(SEARCH_LIMIT)
-    return in_thread(log_engine, lambda connection: list(connection.execute(query)))
+    query: AnySelect = select(*_COLUMNS).where(or_(*matches)).order_by(Log.id.desc()).limit(SEARCH_LIMIT)
+
+    def work(connection: Connection) -> list[AnyRow]:
+        if user_id is None:
+            newest = connection.scalar(select(func.max(Log.id))) or 0
+            return list(connection.execute(query.where(Log.id > newest - SEARCHED)))
+        # Joined: by a least id MySQL would not be kept from looking at all of his rows.
+        his = select(Log.id).where(Log.user_id == user_id).order_by(Log.id.desc()).limit(SEARCHED_OF_USER).subquery()
+        return list(connection.execute(query.join_from(Log, his, Log.id == his.c.id)))
+
+    return in_thread(log_engine, work)

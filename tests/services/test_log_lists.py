@@ -7,7 +7,7 @@ from sqlalchemy import insert
 
 from oneapi.models import Log
 from oneapi.services import logs
-from oneapi.services.logs import CONSUMPTION, FAILURE, TEST, TOP_UP, Filters, list_page
+from oneapi.services.logs import CONSUMPTION, FAILURE, TEST, TOP_UP, Filters, list_page, search
 from oneapi.services.paging import Page
 from tests.api.conftest import any_site, site, site_on
 from tests.api.site import Site
@@ -74,3 +74,13 @@ def test_a_list_reads_no_receipts_and_counts_no_further_than_it_must(
     assert found.total == 50
     assert not hasattr(found.rows[0], "receipt")
     assert list_page(site.log_engine, Filters(type=TOP_UP), Page(0, 2, wants_total=True)).total == 10
+
+
+def test_a_search_looks_through_the_newest_rows(any_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(any_site)
+    assert [row.id for row in search(any_site.log_engine, "user2")][-1] == 3
+    assert [row.id for row in search(any_site.log_engine, "user2", user_id=3)][-1] == 3
+    monkeypatch.setattr(logs, "SEARCHED", 20)
+    monkeypatch.setattr(logs, "SEARCHED_OF_USER", 2)
+    assert [row.id for row in search(any_site.log_engine, "user2")] == [69, 66, 63, 60, 57, 54, 51]
+    assert [row.id for row in search(any_site.log_engine, "user2", user_id=3)] == [69, 66]
