@@ -102,6 +102,9 @@ class SystemView(PanelView):
         for adaptor in adaptors.load().values():
             if adaptor.type in served and adaptor.retired:
                 found.append(Finding("danger", f"{adaptor.label}: {adaptor.retired}"))
+        if unreadable := directory.unreadable:
+            text = gettext("%(count)s channels are left out, because their keys cannot be read", count=len(unreadable))
+            found.append(Finding("danger", f"{text}: {', '.join(f'#{one}' for one in sorted(unreadable)[:20])}"))
         if unpriced := self._unpriced():
             found.append(
                 Finding("warning", gettext("These models have no price of their own: %(models)s", models=unpriced))
