@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -120,8 +121,11 @@ def open_page(chromium: Browser, panel: Console, watch: Watch) -> Iterator[OpenP
     """`open_page(width=390, theme="dark", language="zh-CN")`: a browser of somebody's own, and its watched page."""
     contexts: list[BrowserContext] = []
 
-    def give(*, width: int = 1440, theme: str = "light", language: str = "en-US", base_url: str = "") -> Page:
+    def give(
+        *, width: int = 1440, theme: str = "light", language: str = "en-US", base_url: str = "", cookies: Any = None
+    ) -> Page:
         context = chromium.new_context(
+            storage_state=cookies,
             base_url=base_url or panel.url,
             viewport={"width": width, "height": 900 if width > 600 else 844},
             color_scheme=theme,
@@ -166,7 +170,17 @@ def row(page: Page, name: str) -> Locator:
     return page.locator(f'tr[data-name="{name}"]')
 
 
+@pytest.fixture(scope="session")
+def cookies_of_root(chromium: Browser, panel: Console) -> Any:
+    """Those of a browser in which root has logged in, once for all tests."""
+    with chromium.new_context(base_url=panel.url) as context:
+        page = context.new_page()
+        page.set_default_timeout(_PATIENCE_MS)
+        log_in(page)
+        return context.storage_state()
+
+
 @pytest.fixture
-def root(open_page: OpenPage) -> Page:
-    """A browser in which root has logged in."""
-    return log_in(open_page())
+def root(open_page: OpenPage, cookies_of_root: Any) -> Page:
+    """A browser in which root has logged in, with no page open yet."""
+    return open_page(cookies=cookies_of_root)

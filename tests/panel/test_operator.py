@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
 from playwright.sync_api import Page, expect
 
-from tests.panel.conftest import OpenPage, log_in
+from tests.panel.conftest import OpenPage
 from tests.street.console import ROOT_KEY, Console
 from tests.street.obliging import Obliging
 
@@ -231,8 +232,8 @@ PAGES = (
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
-def test_every_page_is_quiet_and_fits(open_page: OpenPage, width: int, theme: str) -> None:
-    page = log_in(open_page(width=width, theme=theme, language="zh-CN"))
+def test_every_page_is_quiet_and_fits(open_page: OpenPage, cookies_of_root: Any, width: int, theme: str) -> None:
+    page = open_page(width=width, theme=theme, language="zh-CN", cookies=cookies_of_root)
     for path in PAGES:
         page.goto(f"/admin/{path}", wait_until="networkidle")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
