@@ -30,7 +30,6 @@ from oneapi.database import open_databases
 from oneapi.services import bootstrap
 from tests.gateway import Gateway
 from tests.needs import require_service
-from tests.panel.conftest import _FLAGS as FLAGS
 from tests.servers import sqlite_database
 from tests.street.console import UNLIMITED
 
@@ -46,6 +45,8 @@ PAGES = {
     "playground": "/admin/playground/",
 }
 PUBLIC = ("home", "login")
+# Chromium's own services must not share the line, nor wait for a screen.
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 PHONE: Any = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 BITS_S, LATENCY_MS, SLOWER = 1_600_000, 150, 4
 QUIET_S = 5.0
@@ -171,7 +172,7 @@ def measure(rounds: int) -> tuple[str, dict[str, Figures]]:
         bootstrap.build_indexes(config)
         found: dict[str, list[Figures]] = {page: [] for page in PAGES}
         with Gateway(Path(name), {**UNLIMITED, "SQLITE_PATH": given.sqlite_path}) as gateway:
-            browser = playwright.chromium.launch(executable_path=require_service("chromium"), args=FLAGS)
+            browser = playwright.chromium.launch(executable_path=require_service("chromium"), args=list(FLAGS))
             state = log_in(browser, gateway.base_url)
             for _ in range(rounds):
                 for page, path in PAGES.items():

@@ -6,7 +6,7 @@ those of the rows, and stay when these are pruned.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
@@ -64,24 +64,25 @@ def consumed(log_engine: Engine, filters: Filters) -> int:
     filters = replace(filters, type=CONSUMPTION)
     cut = _cut_of(filters)
 
-    def of_rows(connection: Connection, fitting: Iterable[ColumnElement[bool]]) -> int:
-        return int(connection.scalar(select(func.sum(Log.quota)).where(*fitting)) or 0)
-
     def work(connection: Connection) -> int:
         if cut is None:
-            return of_rows(connection, filters.conditions())
+            return int(connection.scalar(select(func.sum(Log.quota)).where(*filters.conditions())) or 0)
         # Sums outlive their rows; what is asked for are the rows.
         fitting = Filters(type=CONSUMPTION, start=filters.start).conditions()
         oldest = connection.scalar(select(Log.created_at).where(*fitting).order_by(Log.created_at).limit(1))
         if oldest is None:
             return 0
-        end = filters.end + 1 if filters.end else _ENDLESS
-        return sum(
-            of_rows(connection, replace(filters, start=stretch.begin, end=stretch.end - 1).conditions(by_time=True))
-            if stretch.length_s == ROWS
-            else int(connection.scalar(select(func.sum(LogRollup.quota)).where(*_of_rollups(stretch, cut))) or 0)
-            for stretch in _reach(connection, cut).split(oldest, end)
-        )
+        known = _reach(connection, cut)
+        by_time = known.hours_end > 0  # what is left to the rows is then short
+        total = 0
+        for stretch in known.split(oldest, filters.end + 1 if filters.end else _ENDLESS):
+            if stretch.length_s == ROWS:
+                some = replace(filters, start=stretch.begin, end=stretch.end - 1)
+                query = select(func.sum(Log.quota)).where(*some.conditions(by_time=by_time))
+            else:
+                query = select(func.sum(LogRollup.quota)).where(*_of_rollups(stretch, cut))
+            total += int(connection.scalar(query) or 0)
+        return total
 
     return in_thread(log_engine, work)
 
@@ -209,21 +210,30 @@ def _reach(connection: Connection, cut: _Cut) -> Reach:
 def _cells(connection: Connection, cut: _Cut, span: Span) -> Iterator[_Cell]:
     """The sums by part and step. Parts and steps that two stretches touch come several times."""
     by_days = span.step_s % DAY_S == 0 and span.shift_s % DAY_S == 0
+    folded = _folding(connection)
+    names = {folded(name): name for name in cut.names or ()}
     for stretch in _reach(connection, cut).split(span.steps[0], span.end, by_days=by_days):
         for row in connection.execute(_query(stretch, cut, span)):
             sums = Sums(**{field: int(getattr(row, field) or 0) for field in rollups.SUMS})
-            yield _Cell(_exact(connection, row.part, cut.names), int(row.step), sums)
+            yield _Cell(names.setdefault(folded(row.part), row.part), int(row.step), sums)
 
 
 def _dearest(connection: Connection, cut: _Cut, span: Span, most: int) -> list[str]:
     """The names with the largest quota, then the most requests."""
+    folded = _folding(connection)
+    names: dict[str, str] = {}
     found: dict[str, tuple[int, int]] = {}
     for stretch in _reach(connection, cut).split(span.steps[0], span.end):
         for row in connection.execute(_query(stretch, cut, None)):
-            name = _exact(connection, row.part, found)
+            name = names.setdefault(folded(row.part), row.part)
             quota, requests = found.get(name, (0, 0))
             found[name] = quota + int(row.quota or 0), requests + int(row.requests or 0)
     return sorted(found, key=lambda name: (*(-number for number in found[name]), name))[:most]
+
+
+def _folding(connection: Connection) -> Callable[[str], str]:
+    """What makes names alike that are the same to the database: MySQL gives any of those that differ in case."""
+    return str.casefold if connection.dialect.name == "mysql" else str
 
 
 def _query(stretch: Stretch, cut: _Cut, span: Span | None) -> Any:
@@ -268,13 +278,6 @@ def _of_rollups(stretch: Stretch, cut: _Cut) -> Iterator[ColumnElement[bool]]:
     if cut.names is not None and cut.dimension != "total":
         # In words that no index is used for: each time with each name would be as many places to look at.
         yield func.coalesce(LogRollup.name, "").in_(cut.names)
-
-
-def _exact(connection: Connection, name: str, known: Collection[str] | Mapping[str, object] | None) -> str:
-    """The name as it was met first: to MySQL names that differ in case are the same, and it gives any of them."""
-    if connection.dialect.name != "mysql" or known is None or name in known:
-        return name
-    return next((one for one in known if one.casefold() == name.casefold()), name)
 
 
 def _by_part(cells: Iterable[_Cell]) -> dict[str, dict[int, Sums]]:
