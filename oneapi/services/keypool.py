@@ -70,19 +70,24 @@ def edited(
 
     `replaced` takes the place of its own key. Where that one is removed, the next becomes its own.
     """
+    before = settings.all_keys(own_key)
     keys: list[KeyOfPool] = []
-    for at, key in enumerate(settings.all_keys(own_key)):
+    for at, key in enumerate(before):
         edit = edits.get(key_id(key.key), KeyEdit(weight=key.weight, disabled=key.disabled))
         if at == 0 and replaced:
             keys.append(KeyOfPool(replaced, edit.weight))
         elif not edit.removed:
             keys.append(KeyOfPool(key.key, edit.weight, edit.disabled))
+    if replaced and not before:
+        keys.append(KeyOfPool(replaced))
     keys += map(KeyOfPool, added)
     first_of_each = {key.key: key for key in reversed(keys)}
     ordered = [first_of_each[text] for text in dict.fromkeys(key.key for key in keys)]
+    if not ordered and not before:
+        return "", []  # a channel that never had one
     if not ordered:
         raise invalid_input("channel_key_required")
-    if all(key.disabled for key in ordered):
+    if all(key.disabled for key in ordered) and not all(key.disabled for key in before):
         raise invalid_input("pool_has_no_key")
     own, *others = ordered
     further = others if own == KeyOfPool(own.key) else ordered

@@ -99,6 +99,13 @@ def test_a_provider_is_asked_for_its_models_with_a_key_that_is_in_use(site: Site
     assert upstream.keys == [KEYS[1]]
 
 
+def test_a_channel_that_never_had_a_key_is_saved_without_one(site: Site) -> None:
+    channel_id = channel(site, key="", models="m", group="default")
+    answer = post(site.logged_in(ADMIN), "/admin/channel/save", {**FORM, "id": channel_id, "name": "renamed"})
+    assert answer["success"] is True
+    assert (site.row(Channel, channel_id).name, site.row(Channel, channel_id).key) == ("renamed", "")
+
+
 def test_keys_are_all_tried_again_once_they_were_edited(site: Site) -> None:
     channel_id = pooled(site)
     rest = Change(channel_id, "", reason="no", failures=1, until=4_000_000_000, key_id=key_id(KEYS[1]))

@@ -60,6 +60,17 @@ def test_a_replaced_key_keeps_its_weight_and_is_enabled_again() -> None:
     assert edited("sk-first", POOL, replaced="sk-second", edits={}) == ("sk-second", [KeyOfPool("sk-third", 3)])
 
 
+def test_a_channel_without_a_key_stays_without_one_or_gets_its_first() -> None:
+    assert edited("", ChannelSettings(), edits={}) == ("", [])
+    assert edited("", ChannelSettings(), replaced="sk-new", edits={}) == ("sk-new", [])
+    assert edited("", ChannelSettings(), edits={}, added=["sk-new"]) == ("sk-new", [])
+
+
+def test_what_was_stored_is_not_judged_again() -> None:
+    off = KeyOfPool("sk-first", disabled=True)
+    assert edited("sk-first", ChannelSettings(keys=(off,)), edits={}) == ("sk-first", [off])
+
+
 @pytest.mark.parametrize("edit", [REMOVED, KeyEdit(disabled=True)])
 def test_a_channel_keeps_a_key_that_is_enabled(edit: KeyEdit) -> None:
     with pytest.raises(Refusal):
