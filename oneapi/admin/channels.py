@@ -25,7 +25,7 @@ from oneapi.relay.adaptor import Adaptor
 from oneapi.relay.channelsettings import ChannelSettings, parse_settings
 from oneapi.relay.directory import key_id
 from oneapi.services import channels, groups, keypool, offers, serving
-from oneapi.services.channels import AUTO_DISABLED, DISABLED, ENABLED, ChannelFields
+from oneapi.services.channels import AUTO_DISABLED, DISABLED, ENABLED, ChannelFields, object_of
 from oneapi.services.numbers import id_of
 from oneapi.services.refusal import invalid_input, invalid_parameter
 
@@ -131,8 +131,8 @@ class ChannelView(ListView):
 
     def _form(self, row: Any) -> Any:
         known = sorted(adaptors.load().values(), key=lambda one: one.label.lower())
-        settings = _object(row.settings) if row is not None else {}
-        stored = _object(row.config) if row is not None else {}
+        settings = object_of(row.settings) if row is not None else {}
+        stored = object_of(row.config) if row is not None else {}
         return self.render(
             "panel/channel_form.html",
             row=row,
@@ -148,7 +148,7 @@ class ChannelView(ListView):
             header_overrides=_pretty(settings.get("header_overrides")),
             has_proxy=bool(settings.get("proxy")),
             keys=self._keys(row) if row is not None else (),
-            mapping=_object(row.model_mapping) if row is not None else {},
+            mapping=object_of(row.model_mapping) if row is not None else {},
             may_reveal=row is not None and me().role == ROOT,
             why_unreadable=_why_unreadable(row.id) if row is not None else "",
         )
@@ -187,7 +187,7 @@ class ChannelView(ListView):
         adaptor = adaptors.load().get(id_of(str(typed.get("type", ""))) or 0)
         if adaptor is None:
             abort(404)
-        settings = _object(row.settings) if row is not None else {}
+        settings = object_of(row.settings) if row is not None else {}
         usable = _settings_of(row).usable_keys(row.key or "") if row is not None else ()
         keys = _lines(str(typed.get("key") or "")) or [one.key for one in usable]
         draft: Any = SimpleNamespace(
@@ -218,7 +218,7 @@ class ChannelView(ListView):
     def models_of(self, id: str) -> Response:
         """The models of one channel, for the choice before a test."""
         row = self.get_one(id) or abort(404)
-        chosen = _object(row.settings).get("test_model") or ""
+        chosen = object_of(row.settings).get("test_model") or ""
         return done(data={"models": directory.split(row.models), "chosen": chosen})
 
     @expose("/copy/<id>", methods=["POST"])
@@ -361,7 +361,7 @@ def _settings_of(row: Any) -> ChannelSettings:
 
 def _settings(form: _Form, row: Any, further_keys: list[Any]) -> dict[str, Any]:
     """The column of several settings. A proxy that was left blank stays: its address may hold a password."""
-    stored = _object(row.settings) if row is not None else {}
+    stored = object_of(row.settings) if row is not None else {}
     given = {
         "test_model": form.test_model.strip(),
         "overrides": _checked(form.overrides, "overrides"),
@@ -374,7 +374,7 @@ def _settings(form: _Form, row: Any, further_keys: list[Any]) -> dict[str, Any]:
 
 def _config(adaptor: Adaptor, typed: Mapping[str, Any], row: Any) -> dict[str, Any]:
     """The type's own fields as they were typed in. A secret that was left blank stays as it is stored."""
-    config = _object(row.config) if row is not None and row.type == adaptor.type else {}
+    config = object_of(row.config) if row is not None and row.type == adaptor.type else {}
     for field in adaptor.fields:
         text = str(typed.get(f"config-{adaptor.type}-{field.name}") or "").strip()
         if text or not field.is_secret:
@@ -393,15 +393,6 @@ def _checked(text: str, field: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise invalid_input("config_invalid", field=field)
     return value
-
-
-def _object(text: str | None) -> dict[str, Any]:
-    """A JSON object that is stored as text; {} where there is none."""
-    try:
-        value = json.loads(text) if text and text.strip() else {}
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _pretty(value: object) -> str:

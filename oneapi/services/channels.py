@@ -106,7 +106,7 @@ def get(engine: Engine, channel_id: int) -> AnyRow:
 
 def shown_config(row: AnyRow) -> str:
     """A channel's config as it may be shown: with secrets blank, which mean "unchanged" when they come back."""
-    config = _object(row.config)
+    config = object_of(row.config)
     secrets = [name for name in _secret_fields() if config.get(name)]
     return json.dumps({**config, **dict.fromkeys(secrets, "")}, ensure_ascii=False) if secrets else row.config or ""
 
@@ -459,7 +459,7 @@ def _stored(connection: Connection, channel_id: int, *, for_update: bool = False
 
 def _with_secrets(config: str, stored: AnyRow) -> str:
     """A config that came back from being shown, with the secrets that are blank in it as they are stored."""
-    given, before = _object(config), _object(stored.config)
+    given, before = object_of(config), object_of(stored.config)
     kept = {name: before[name] for name in _secret_fields() if given.get(name) == "" and before.get(name)}
     if not kept:
         return config
@@ -612,7 +612,7 @@ def check_widths(values: Mapping[str, Any], dialect: str) -> None:
                 raise invalid_input("value_too_long", field=name, limit=limit)
 
 
-def _object(text: str | None) -> dict[str, Any]:
+def object_of(text: str | None) -> dict[str, Any]:
     """A JSON object that is stored as text; {} where there is none."""
     try:
         value = json.loads(text or "{}")
