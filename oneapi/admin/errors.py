@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import msgspec
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, g, render_template, request
 from flask_babel import gettext
 from flask_limiter.errors import RateLimitExceeded
 from flask_wtf.csrf import CSRFError
@@ -86,6 +86,7 @@ def _database(error: SQLAlchemyError) -> Response:
         log.exception("%s %s failed", request.method, request.path)
         return _failed(None)
     log.error("%s %s: the database is away: %s", request.method, request.path, error)
+    g.account = None  # who asks cannot be read either: the page is shown as to anybody
     response = failure(messages.text("database_away", panel.language()), 503)
     response.headers["Retry-After"] = "5"
     return response
