@@ -78,6 +78,11 @@ class Load:
         for node in nodes or self.nodes:
             self._crowds[node].wait_for_answers(10)
 
+    @property
+    def unheard(self) -> int:
+        """How many calls came to nothing, as those do that a killed node has taken."""
+        return sum(crowd.unheard for crowd in self._crowds.values())
+
     def __enter__(self) -> Load:
         return self
 
@@ -146,6 +151,7 @@ def test_changes_are_felt_by_every_worker_with_redis_without_it_and_when_it_is_b
             load.wait_for_answers()
         cluster.wait_for_listeners()
         _changes_are_felt("with Redis again", cluster.nodes, victim, key)
+    assert load.unheard == 0
 
 
 @pytest.mark.parametrize("shop", ["postgres"], indirect=True)
@@ -260,11 +266,13 @@ def test_a_database_that_restarts_is_waited_for_by_all_nodes(cluster: Cluster) -
                             ("/v1/models", "Bearer sk-unknown"),
                         )
                     ),
+                    *(load.users[0].session.get(node.url + path, timeout=60) for path in ("/", "/admin/token/")),
                 ]
                 for answer in asked:
                     assert _status(answer) == 503, answer
                     assert int(answer.headers["retry-after"]) > 0
         load.wait_for_answers()
+    assert load.unheard == 0
 
 
 def test_a_node_that_is_killed_leaves_its_jobs_to_the_other_which_repeats_none(cluster: Cluster) -> None:
@@ -288,9 +296,11 @@ def test_a_node_that_is_killed_leaves_its_jobs_to_the_other_which_repeats_none(c
         killed.gateway.start()
         load.wait_for_answers()
         # So much time passes that leases and holds of the dead run out.
-        left_behind = or_(*(Hold.worker.like(f"%:{pid}:%") for pid in dead))
+        left_behind, leased = (
+            or_(*(column.like(f"%:{pid}:%") for pid in dead)) for column in (Hold.worker, Lease.holder)
+        )
         one.tamper(update(Hold).where(left_behind).values(expires_at=Hold.expires_at - HOLD_S - 1))
-        one.tamper(update(Lease).values(expires_at=Lease.expires_at - jobs.LEASE_S - 1))
+        one.tamper(update(Lease).where(leased).values(expires_at=Lease.expires_at - jobs.LEASE_S - 1))
         wait_until(lambda: _pid(_holder(one, jobs.LEASE)) not in dead, 60)
         wait_until(lambda: one.number(_open_holds(left_behind)) == 0)
     assert one.balance(user.id) == CREDIT
