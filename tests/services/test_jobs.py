@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from oneapi.jobs import JOBS, LEASE, LEASE_S, Job, Jobs, Tools
 from oneapi.models import Lease, OneTimeCode
-from oneapi.services.leases import drop_lease, take_lease
+from oneapi.services.leases import drop_lease, ends_of, holder_of, set_lease, take_lease
 from oneapi.services.quota import HOLD_S
 from tests.servers import FreshDatabase, sqlite_database
 from tests.services.books import Books, caller, eventually
@@ -67,6 +67,15 @@ def test_a_lease_that_is_given_up_is_free(books: Books) -> None:
     assert not take_lease(books.databases, "jobs", "b", now=100, seconds=60)
     drop_lease(books.databases, "jobs", "a")
     assert take_lease(books.databases, "jobs", "b", now=100, seconds=60)
+
+
+def test_a_lease_that_is_set_is_the_setters_whoever_had_it(books: Books) -> None:
+    set_lease(books.databases, "job", "a", until=100)
+    set_lease(books.databases, "job", "b", until=90)
+    assert take_lease(books.databases, "other", "a", now=100, seconds=60)
+    assert ends_of(books.databases, ["job", "other", "never"]) == {"job": 90, "other": 160}
+    assert holder_of(books.databases, "job", now=90) == "b"
+    assert holder_of(books.databases, "job", now=91) is None
 
 
 def test_jobs_run_when_due_in_the_holder_only(file_books: Books) -> None:
