@@ -43,9 +43,14 @@ def names(options: Options) -> list[str]:
 
 def available_models(engine: Engine, group: str) -> list[str]:
     """Models that some enabled channel serves for the group, in alphabetical order."""
-    query = select(Ability.model).where(Ability.group == group, Ability.enabled.is_(True)).distinct()
+    # Names by the key alone, each then looked up once: a model may have a hundred thousand channels.
+    named = select(Ability.model).where(Ability.group == group).distinct().subquery()
+    serving = select(Ability.model).where(
+        Ability.group == group, Ability.model == named.c.model, Ability.enabled.is_(True)
+    )
     with engine.connect() as connection:
-        return sorted(row.model for row in connection.execute(query) if row.model)
+        rows = connection.execute(select(named.c.model).where(serving.exists()))
+        return sorted(row.model for row in rows if row.model)
 
 
 def overview(engine: Engine, options: Options) -> list[Group]:
