@@ -25,7 +25,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, StorageState, sync_playwright
 
-from bench.lists import HERE, KINDS, PASSWORD, generate, processor
+from bench.lists import HERE, KINDS, PASSWORD, generate, machine
 from oneapi.database import open_databases
 from oneapi.services import bootstrap
 from tests.gateway import Gateway
@@ -211,7 +211,7 @@ def main() -> None:
         "# First visits on a slow connection",
         "",
         f"Written by `bench/pages.py` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; Chromium {version}, {os.cpu_count()} "
-        f"cores, {processor()}; on a machine shared with other work, which times suffer from.",
+        f"cores, {machine()}; on a machine shared with other work, which times suffer from.",
         "",
         "A phone (390 × 844) with an empty cache, 1.6 Mbit/s, 150 ms, a processor four times slower, one worker; "
         f"medians of {args.rounds} visits. kB are as sent, compressed, with heads.",
