@@ -11,6 +11,7 @@ from gevent import monkey
 monkey.patch_all()
 
 # ruff: noqa: E402
+import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,7 @@ PANEL = {
     "token-add": "/admin/token/add",
     "token-edit": "/admin/token/edit/1",
     "models": "/admin/model/",
+    "prices": "/admin/price/",
     "logs": "/admin/log/",
     "topup": "/admin/topup/",
     "channels": "/admin/channel/",
@@ -75,6 +77,20 @@ def _form_of(type: int) -> View:
     return View("/admin/channel/add", chosen, ".ts-wrapper")
 
 
+def _compared() -> View:
+    """A price list that differs from the prices in force, sent."""
+    cost = {"gpt-4o": (2.5e-6, 1e-5), "o3": (2e-6, 8e-6), "glm-4.6": (6e-7, 2.2e-6), "llama3.3:70b": (2e-7, 9e-7)}
+    listed = {
+        model: {"litellm_provider": "any", "mode": "chat", "input_cost_per_token": given, "output_cost_per_token": made}
+        for model, (given, made) in cost.items()
+    }
+    script = f"""const chosen = new DataTransfer();
+        chosen.items.add(new File([{json.dumps(json.dumps(listed))}], "prices.json"));
+        document.querySelector("[name=list]").files = chosen.files;
+        document.querySelector("form[enctype]").submit();"""
+    return View("/admin/price/", script, "form[action$=save]")
+
+
 def _plain(pages: Mapping[str, str]) -> dict[str, View]:
     return {name: View(path) for name, path in pages.items()}
 
@@ -103,6 +119,7 @@ OPERATORS = {
     "channel-tests": View("/admin/channel/", _click("[data-all=test-disabled]"), "#progress[open] li"),
     "channel-filter": View("/admin/channel/?status=3&group=nowhere"),
     "serving-model": View("/admin/channel/serving?model=gpt-4o&group=default"),
+    "prices-compared": _compared(),
     "token-use": View("/admin/token/", _click("[data-row=use]"), "#use[open]"),
     "token-menu": View("/admin/token/", _click(".row-actions [data-bs-toggle]"), ".dropdown-menu.show"),
     "log-receipt": View("/admin/log/?type=2", _click("[data-receipt-of]"), "#receipt[open] dl"),

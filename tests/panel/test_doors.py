@@ -30,6 +30,7 @@ LEAST = {
     "/admin/redemption/": ADMIN,
     "/admin/redemption/add": ADMIN,
     "/admin/group/": ROOT,
+    "/admin/price/": ROOT,
     "/admin/setting/": ROOT,
     "/admin/setting/system": ROOT,
     "/admin/setting/other": ROOT,
