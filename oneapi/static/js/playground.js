@@ -183,5 +183,6 @@ $("clear").addEventListener("click", () => {
   $("message").focus();
 });
 if (matchMedia("(max-width: 767.98px)").matches) $("settings").open = false;
+$("settings").dataset.ready = ""; // until here a phone shows them as folded already, so that nothing moves
 const wanted = new URLSearchParams(location.search).get("model");
 if (wanted && [...$("field-model").options].some((option) => option.value === wanted)) $("field-model").value = wanted;
