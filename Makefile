@@ -16,8 +16,8 @@ run: $(BIN)/.installed ## Install what is needed and serve on port 3000, with SQ
 
 test: lint types layers pytest ## Everything CI checks: the four below
 
-pytest: $(BIN)/.installed-test ## Run the tests; PYTEST_FLAGS="-k name" picks some
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+pytest: $(BIN)/.installed-test ## Run the tests, in two halves at once; PYTEST_FLAGS="-k name" picks some
+	$(BIN)/python -m tools.shards $(PYTEST_FLAGS)
 
 lint: $(BIN)/.installed-test ## Look for mistakes and for imports out of order
 	$(BIN)/ruff check .
