@@ -15,6 +15,8 @@ from oneapi.services.runs import Run
 from tests.api.site import ADMIN, ROOT, Caller, Site
 from tests.postoffice import JsonServer, PostOffice, json_server, post_office
 
+SLOW_S = 1.5  # longer than a busy machine takes for any other answer
+
 ENABLED, DISABLED, AUTO_DISABLED = 1, 2, 3
 
 
@@ -45,7 +47,7 @@ def provider(environ: dict[str, Any], body: Any) -> tuple[int, Any]:
 def _chat(body: Any) -> tuple[int, Any]:
     model = body["model"]
     if model == "slow":
-        time.sleep(0.3)
+        time.sleep(SLOW_S + 0.1)
     if model == "busy":
         return 503, {"error": {"message": "overloaded"}}
     message: dict[str, Any] = {"role": "assistant", "content": "I am " + model}
@@ -237,7 +239,7 @@ def test_the_rules_of_a_round(any_site: Site, upstream: JsonServer, office: Post
     site = any_site
     telling_root(
         site, office, AutomaticDisableChannelEnabled="true", AutomaticEnableChannelEnabled="true",
-        ChannelDisableThreshold="0.2",
+        ChannelDisableThreshold=str(SLOW_S),
     )  # fmt: skip
     names = {
         "good": add(site, upstream, name="good"),
@@ -280,7 +282,7 @@ def test_the_rules_of_a_round(any_site: Site, upstream: JsonServer, office: Post
 def test_without_the_options_root_is_told_of_slow_channels_and_nothing_is_switched(
     site: Site, upstream: JsonServer, office: PostOffice
 ) -> None:
-    telling_root(site, office, ChannelDisableThreshold="0.2")
+    telling_root(site, office, ChannelDisableThreshold=str(SLOW_S))
     ids = [
         add(site, upstream, "slow"),
         add(site, upstream, key="bad"),
