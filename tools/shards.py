@@ -8,16 +8,17 @@ anything else that picks tests, it is plain pytest.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
 
 FIRST = ("tests/street", "tests/panel")
-_PICKING = ("-k", "-m", "--lf", "--last-failed", "--ff", "--co", "--collect-only")
+_PICKING = re.compile(r"(?!-)|-[km]|--(lf|last-failed|ff|co|collect-only)$")
 
 
 def main(flags: list[str]) -> int:
-    if any(not flag.startswith("-") or flag.startswith(_PICKING) for flag in flags):
+    if any(map(_PICKING.match, flags)):
         return _pytest(flags).wait()
     with tempfile.TemporaryFile() as kept:
         others = _pytest([*flags, *(f"--ignore={folder}" for folder in FIRST)], kept)
